@@ -1,0 +1,273 @@
+"""A compressed network and its golden integer arithmetic: what the engine must compute, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .errors import InputError, ModelError
+from .format import MAX_CLASSES, MAX_SHIFT
+from .segments import MAX_SIZE, Kind, Segments, check_array, check_integer
+
+__all__ = ["MAX_SIZE", "Kind", "Layer", "Network", "Segments", "check_activations"]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One fully connected layer.
+
+    Members
+    -------
+    features, outputs : int
+        Inputs and outputs, 1 to 32768.
+    block_outputs : int
+        Outputs of each block but the last, which has the rest.
+    blocks : tuple of tuples of Segments
+        Per block its classes. Every block has the same classes: features and kinds.
+    bias : int32 [outputs]
+    mul : uint16 [outputs]
+        Requantisation multipliers.
+    shift : int
+        Requantisation shift, 1 to 47.
+    relu : bool
+        Results are clamped to 0..127 instead of -128..127.
+    raw : bool
+        Results are the int32 accumulators; only for the last layer, without ``relu``.
+
+    Raises
+    ------
+    ModelError
+        If the members contradict each other or a partial sum could overflow int32.
+    """
+
+    features: int
+    outputs: int
+    block_outputs: int
+    blocks: tuple[tuple[Segments, ...], ...]
+    bias: np.ndarray
+    mul: np.ndarray
+    shift: int
+    relu: bool
+    raw: bool
+
+    def __post_init__(self) -> None:
+        check_integer("Features of a layer", self.features, 1, MAX_SIZE)
+        check_integer("Outputs of a layer", self.outputs, 1, MAX_SIZE)
+        check_integer("Outputs of a block", self.block_outputs, 1, MAX_SIZE)
+        check_integer("Shift of a layer", self.shift, 1, MAX_SHIFT)
+        check_array("Bias of a layer", self.bias, np.int32, (self.outputs,))
+        check_array("Multipliers of a layer", self.mul, np.uint16, (self.outputs,))
+        if self.relu and self.raw:
+            raise ModelError("A layer with raw results cannot have a ReLU: clear relu or raw")
+        self._check_blocks()
+        if self.accumulator_bits > 32:
+            raise ModelError(f"A partial sum of a layer needs {self.accumulator_bits} bits, more than an int32 accumulator: reduce the bias")
+
+    def _check_blocks(self) -> None:
+        expected = -(-self.outputs // self.block_outputs)
+        if len(self.blocks) != expected:
+            raise ModelError(f"A layer of {self.outputs} outputs in blocks of {self.block_outputs} must have {expected} blocks, "
+                             f"not {len(self.blocks)}")
+        for number, (classes, rows) in enumerate(zip(self.blocks, self.block_rows, strict=True)):
+            if len(classes) != len(self.blocks[0]):
+                raise ModelError(f"Block {number} must have the {len(self.blocks[0])} classes of block 0, not {len(classes)}")
+            slots = sum(segments.kind.slots for segments in classes)
+            if not 1 <= slots <= MAX_CLASSES:
+                raise ModelError(f"Block {number} must take 1 to {MAX_CLASSES} class slots, not {slots}")
+            ends = [segments.end for segments in classes]
+            if [segments.first for segments in classes] != [0, *ends[:-1]] or ends[-1] != self.features:
+                raise ModelError(f"Classes of block {number} must cover the {self.features} features without gaps, not end at {ends}")
+            for segments, model in zip(classes, self.blocks[0], strict=True):
+                if segments.outputs != rows.stop - rows.start:
+                    raise ModelError(f"Block {number} must have {rows.stop - rows.start} outputs, not {segments.outputs}")
+                if (segments.end, segments.kind) != (model.end, model.kind):
+                    raise ModelError(f"Block {number} must have the classes of block 0, "
+                                     f"not one of kind {segments.kind.value} that ends at {segments.end}")
+
+    @property
+    def block_rows(self) -> list[slice]:
+        """Value of the outputs of each block."""
+        return [slice(start, min(start + self.block_outputs, self.outputs)) for start in range(0, self.outputs, self.block_outputs)]
+
+    @property
+    def classes(self) -> tuple[Segments, ...]:
+        """Value of the first block's classes, which stand for all blocks' feature ranges and kinds."""
+        return self.blocks[0]
+
+    @property
+    def class_slots(self) -> np.ndarray:
+        """Value of the first class slot of each class, int64 [classes]."""
+        slots = [segments.kind.slots for segments in self.classes]
+        return np.cumsum([0, *slots[:-1]])
+
+    @property
+    def feature_slots(self) -> np.ndarray:
+        """Value of the class slot of each feature in packed order, uint8 [features]."""
+        return np.repeat(self.class_slots, [segments.features for segments in self.classes]).astype(np.uint8)
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        weights = np.empty((self.outputs, self.features), dtype=np.int8)
+        for rows, classes in zip(self.block_rows, self.blocks, strict=True):
+            for segments in classes:
+                weights[rows, segments.first:segments.end] = segments.weights().T
+        weights.flags.writeable = False
+        return weights
+
+    def weights(self) -> np.ndarray:
+        """The weights, int8 [outputs, features], read-only."""
+        return self._weights
+
+    @cached_property
+    def accumulator_bits(self) -> int:
+        """Value of the smallest signed width that holds every partial sum, in any order, for any int8 input."""
+        worst = 0
+        for rows in self.block_rows:
+            magnitudes = np.abs(self._weights[rows], dtype=np.int16).sum(axis=1, dtype=np.int64)
+            worst = max(worst, int((np.abs(self.bias[rows].astype(np.int64)) + 128 * magnitudes).max()))
+        return worst.bit_length() + 1
+
+    def accumulate(self, x: np.ndarray) -> np.ndarray:
+        """The accumulators before requantisation; they fit int32, as the layer has checked.
+
+        Parameters
+        ----------
+        x : int8 [batch, features]
+
+        Returns
+        -------
+        int64 [batch, outputs]
+        """
+        check_activations(x, self.features)
+        values = x.astype(np.float64)  # products and sums stay far below 2**53: exact, and BLAS makes it fast
+        sums = [values @ self._weights[rows].T.astype(np.float64) for rows in self.block_rows]
+        return np.concatenate(sums, axis=1).astype(np.int64) + self.bias
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        """The layer's results, exactly as the engine computes them.
+
+        Parameters
+        ----------
+        x : int8 [batch, features]
+
+        Returns
+        -------
+        int8 [batch, outputs], or int32 with ``raw``
+        """
+        accumulators = self.accumulate(x)
+        if self.raw:
+            return accumulators.astype(np.int32)
+        scaled = (accumulators * self.mul.astype(np.int64) + (1 << (self.shift - 1))) >> self.shift
+        return np.clip(scaled, 0 if self.relu else -128, 127).astype(np.int8)
+
+
+def check_activations(x: np.ndarray, features: int) -> None:
+    """Raise InputError unless ``x`` is int8 [batch, features]."""
+    if not isinstance(x, np.ndarray) or x.dtype != np.int8 or x.ndim != 2 or x.shape[1] != features:
+        found = f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else repr(x)
+        raise InputError(f"Activations must be int8 [batch, {features}], not {found}")
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Fully connected layers in a row, the quantisation of the input and the scale of the results.
+
+    Members
+    -------
+    layers : tuple of Layer
+        A layer's outputs are in the packed order of the next layer's features; the last layer's are in the user's order.
+    input_scale : float
+        Input value of one int8 step.
+    input_class : uint8 [inputs]
+        Class slot of each input, in the user's order. A dense8 class takes two slots, its inputs carry the first.
+    output_scale : float32 [outputs]
+        A result is its integer times this.
+
+    Raises
+    ------
+    ModelError
+        If the members contradict each other.
+    """
+
+    layers: tuple[Layer, ...]
+    input_scale: float
+    input_class: np.ndarray
+    output_scale: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ModelError("A network must have at least one layer")
+        for number, (layer, following) in enumerate(zip(self.layers[:-1], self.layers[1:], strict=True)):
+            if layer.outputs != following.features:
+                raise ModelError(f"Layer {number} has {layer.outputs} outputs, but layer {number + 1} has {following.features} features")
+            if layer.raw:
+                raise ModelError(f"Layer {number} has raw results, which only the last layer can have")
+        if not (np.isfinite(self.input_scale) and self.input_scale > 0):
+            raise ModelError(f"Input scale must be a positive number, not {self.input_scale!r}")
+        check_array("Input classes of a network", self.input_class, np.uint8, (self.inputs,))
+        check_array("Output scale of a network", self.output_scale, np.float32, (self.outputs,))
+        if not np.isfinite(self.output_scale).all():
+            raise ModelError("Output scale must be finite, not NaN or infinite")
+        if not np.array_equal(np.sort(self.input_class), self.layers[0].feature_slots):
+            raise ModelError("Input classes must hold each class slot as often as the first layer has features in that class")
+
+    @property
+    def inputs(self) -> int:
+        """Value of the features of the first layer."""
+        return self.layers[0].features
+
+    @property
+    def outputs(self) -> int:
+        """Value of the outputs of the last layer."""
+        return self.layers[-1].outputs
+
+    @property
+    def input_order(self) -> np.ndarray:
+        """Value of the user's index of each input in packed order, int64 [inputs]."""
+        return np.argsort(self.input_class, kind="stable")
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Value of the accumulator width that every layer fits."""
+        return max(layer.accumulator_bits for layer in self.layers)
+
+    def quantise(self, x: np.ndarray) -> np.ndarray:
+        """Inputs as the engine takes them: rounded to steps (halves to even), clipped, in packed order.
+
+        Parameters
+        ----------
+        x : float [batch, inputs], user's order
+
+        Returns
+        -------
+        int8 [batch, inputs]
+
+        Raises
+        ------
+        InputError
+            If the shape is wrong or a value is not finite.
+        """
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != self.inputs or x.dtype.kind not in "fiub":
+            raise InputError(f"Input must be numbers [batch, {self.inputs}], not {x.dtype} {list(x.shape)}")
+        if not np.isfinite(x).all():
+            raise InputError("Input must be finite, not NaN or infinite")
+        steps = np.rint(x.astype(np.float64) / self.input_scale)
+        return np.clip(steps, -128, 127).astype(np.int8)[:, self.input_order]
+
+    def layer_inputs(self, x: np.ndarray) -> list[np.ndarray]:
+        """What each layer receives, int8 [batch, features] a layer, for ``x`` int8 [batch, inputs] in packed order."""
+        received = [x]
+        for layer in self.layers[:-1]:
+            received.append(layer.compute(received[-1]))
+        return received
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        """The golden model: results int32 [batch, outputs] for ``x`` int8 [batch, inputs] in packed order."""
+        return self.layers[-1].compute(self.layer_inputs(x)[-1]).astype(np.int32)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Results float32 [batch, outputs] for float inputs [batch, inputs] in the user's order."""
+        return self.compute(self.quantise(x)).astype(np.float32) * self.output_scale
