@@ -1,0 +1,1 @@
+"""FPGA devices: engine presets, and synthesis with place and route."""
