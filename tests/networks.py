@@ -1,0 +1,110 @@
+"""Random compressed networks and inputs for tests, from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from permfc.network import Kind, Layer, Network, Segments
+
+ALL_KINDS = (Kind.PREFIX, Kind.PREFIX, Kind.DENSE8, Kind.EMPTY)  # prefix twice: it has the most variety
+SPREAD = 60  # standard deviation that requantised results should have
+
+
+def random_composition(rng: np.random.Generator, outputs: int, most_levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct int8 levels and positive counts that sum to ``outputs``; from even to very skewed."""
+    size = int(rng.integers(1, min(most_levels, outputs) + 1))
+    levels = rng.choice(256, size=size, replace=False) - 128
+    skew = rng.choice([0.1, 1.0, 50.0])
+    counts = 1 + rng.multinomial(outputs - size, rng.dirichlet(np.full(size, skew)))
+    return levels.astype(np.int8), counts
+
+
+def random_segments(rng: np.random.Generator, kind: Kind, first: int, features: int, outputs: int, most_levels: int = 16) -> Segments:
+    """Segments of one class in one block."""
+    if kind is Kind.EMPTY:
+        return Segments.empty(first, features, outputs)
+    if kind is Kind.DENSE8:
+        return Segments.dense8(first, rng.integers(-128, 128, (features, outputs), dtype=np.int8))
+    levels, counts = random_composition(rng, outputs, most_levels)
+    common = np.repeat(np.arange(levels.size, dtype=np.uint8), counts)
+    return Segments.prefix(first, levels, counts, rng.permuted(np.tile(common, (features, 1)), axis=1))
+
+
+def random_layer(
+    rng: np.random.Generator, features: int, outputs: int, *, block_outputs: int = 512, classes: int = 3,
+    kinds: Sequence[Kind] = ALL_KINDS, most_levels: int = 16, relu: bool = True, raw: bool = False,
+) -> Layer:
+    """One layer with up to ``classes`` classes, whose results use the range of int8."""
+    cuts = np.unique(rng.integers(1, features, classes - 1)) if features > 1 else []
+    ends = [*cuts, features]
+    chosen = [kinds[int(k)] for k in rng.integers(len(kinds), size=len(ends))]
+    rows = [min(block_outputs, outputs - start) for start in range(0, outputs, block_outputs)]
+    blocks = tuple(
+        tuple(
+            random_segments(rng, kind, int(first), int(end - first), size, most_levels)
+            for kind, first, end in zip(chosen, [0, *ends[:-1]], ends, strict=True)
+        )
+        for size in rows
+    )
+    weights = np.concatenate([np.concatenate([segments.weights().T for segments in block], axis=1) for block in blocks])
+    spread = 64 * max(np.sqrt((weights.astype(np.float64) ** 2).sum(axis=1).mean()), 1.0)
+    scale = SPREAD / spread * rng.uniform(0.3, 1.0, outputs)
+    shift = int(np.clip(np.floor(np.log2(65535 / scale.max())), 1, 47))
+    mul = np.clip(np.rint(scale * 2.0 ** shift), 0, 65535).astype(np.uint16)
+    bias = rng.normal(0, spread, outputs).astype(np.int32)
+    return Layer(features, outputs, block_outputs, blocks, bias, mul, shift, relu and not raw, raw)
+
+
+def network_of(layers: Sequence[Layer], rng: np.random.Generator) -> Network:
+    """A network of these layers, its inputs dealt to the classes at random."""
+    return Network(
+        layers=tuple(layers),
+        input_scale=0.5,
+        input_class=rng.permutation(layers[0].feature_slots),
+        output_scale=np.ones(layers[-1].outputs, dtype=np.float32),
+    )
+
+
+def random_network(seed: int, sizes: Sequence[int], *, raw: bool | None = None, **options) -> Network:
+    """A network with ``sizes`` inputs, hidden outputs and outputs; ``options`` are those of `random_layer`.
+
+    Hidden layers have a ReLU or, one in four, none; the last has none and is ``raw``, by default one time in two.
+    """
+    rng = np.random.default_rng(seed)
+    raw = bool(rng.integers(2)) if raw is None else raw
+    layers = []
+    for number, (features, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        last = number == len(sizes) - 2
+        relu = not last and rng.random() < 0.75
+        layers.append(random_layer(rng, features, outputs, relu=relu, raw=last and raw, **options))
+    return network_of(layers, rng)
+
+
+def random_inputs(seed: int, inputs: int, batch: int = 1, density: float = 0.5) -> np.ndarray:
+    """Activations int8 [batch, inputs] of which a share ``density`` is not zero; the extremes -128 and 127 occur."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 256, (batch, inputs)).astype(np.uint8).view(np.int8)
+    extreme = rng.random((batch, inputs)) < 0.1
+    values[extreme] = rng.choice(np.array([-128, 127], dtype=np.int8), np.count_nonzero(extreme))
+    values[rng.random((batch, inputs)) >= density] = 0
+    return values
+
+
+def bound_network(features: int, outputs: int, bits: int) -> tuple[Network, np.ndarray]:
+    """A network with raw results and an input for which the accumulators reach both ends of ``bits`` bits.
+
+    All weights of a row are -128 or 127, the input is -128 everywhere, and the bias fills what is left.
+    """
+    rng = np.random.default_rng(bits)
+    levels, counts = np.array([-128, 127], dtype=np.int8), np.array([outputs - outputs // 2, outputs // 2])
+    common = np.repeat(np.arange(2, dtype=np.uint8), counts)
+    if outputs == 1:
+        levels, counts = levels[:1], counts[:1]
+    segments = Segments.prefix(0, levels, counts, np.tile(rng.permutation(common), (features, 1)))
+    weights = segments.weights()[0].astype(np.int64)
+    rest = (1 << (bits - 1)) - 1 - 128 * features * np.abs(weights)
+    bias = np.where(weights < 0, rest, -rest).astype(np.int32)
+    layer = Layer(features, outputs, outputs, ((segments,),), bias, np.ones(outputs, dtype=np.uint16), 1, False, True)
+    return network_of([layer], rng), np.full((1, features), -128, dtype=np.int8)
