@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from .errors import InputError, ModelError
-from .format import MAX_CLASSES, MAX_SHIFT
+from .format import MAX_CLASSES, MAX_LEVELS, MAX_SHIFT
 from .segments import MAX_SIZE, Kind, Segments, check_array, check_integer
 
 __all__ = ["MAX_SIZE", "Kind", "Layer", "Network", "Segments", "check_activations"]
@@ -179,7 +179,7 @@ class Network:
     layers : tuple of Layer
         A layer's outputs are in the packed order of the next layer's features; the last layer's are in the user's order.
     input_scale : float
-        Input value of one int8 step.
+        Input value of one int8 step, rounded to float32 as files and images store it.
     input_class : uint8 [inputs]
         Class slot of each input, in the user's order. A dense8 class takes two slots, its inputs carry the first.
     output_scale : float32 [outputs]
@@ -206,6 +206,7 @@ class Network:
                 raise ModelError(f"Layer {number} has raw results, which only the last layer can have")
         if not (np.isfinite(self.input_scale) and self.input_scale > 0):
             raise ModelError(f"Input scale must be a positive number, not {self.input_scale!r}")
+        object.__setattr__(self, "input_scale", float(np.float32(self.input_scale)))
         check_array("Input classes of a network", self.input_class, np.uint8, (self.inputs,))
         check_array("Output scale of a network", self.output_scale, np.float32, (self.outputs,))
         if not np.isfinite(self.output_scale).all():
@@ -232,6 +233,22 @@ class Network:
     def accumulator_bits(self) -> int:
         """Value of the accumulator width that every layer fits."""
         return max(layer.accumulator_bits for layer in self.layers)
+
+    @property
+    def widest(self) -> int:
+        """Value of the most features or outputs of any layer."""
+        return max(max(layer.features, layer.outputs) for layer in self.layers)
+
+    @property
+    def most_block_outputs(self) -> int:
+        """Value of the most outputs of any block."""
+        return max(layer.block_rows[0].stop for layer in self.layers)
+
+    @property
+    def most_levels(self) -> int:
+        """Value of the most levels of any common sequence; a dense8 class has 16, for nibbles."""
+        classes = [segments for layer in self.layers for block in layer.blocks for segments in block]
+        return max(MAX_LEVELS if segments.kind is Kind.DENSE8 else segments.levels.size for segments in classes)
 
     def quantise(self, x: np.ndarray) -> np.ndarray:
         """Inputs as the engine takes them: rounded to steps (halves to even), clipped, in packed order.
