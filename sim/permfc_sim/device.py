@@ -183,9 +183,8 @@ class SimDevice(Device):
 
     def write_memory(self, address: int, data: bytes) -> None:
         if not self._library.permfc_load(self._handle, address, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data)):
-            raise DeviceError(
-                f"The simulated memory has {self._memory_bytes} bytes, {len(data)} bytes at address {address} do not fit; make it larger with memory_bytes"
-            )
+            end = address + len(data)
+            raise DeviceError(f"The simulated memory has {self._memory_bytes} bytes, but {end} are needed; make it larger with memory_bytes")
 
     def send_input(self, values: np.ndarray) -> None:
         values = np.ascontiguousarray(values, dtype=np.int8)

@@ -131,12 +131,13 @@ class Device(abc.ABC):
             If the network or the image does not fit the engine.
         """
         config = self.identify()
-        data = image.pack(network, config) if isinstance(network, Network) else bytes(network)
-        parsed = image.parse(data)
-        parsed.check_fits(config)
+        if isinstance(network, Network):
+            data = image.pack(network, config)
+        else:
+            data, network = bytes(network), _network_of(network, config)
         self.write_memory(IMAGE_ADDRESS, data)
         self.write_register(Register.IMAGE_BASE, IMAGE_ADDRESS)
-        self._inputs, self._outputs = parsed.network.inputs, parsed.network.outputs
+        self._inputs, self._outputs = network.inputs, network.outputs
 
     def run(self, x: np.ndarray, timeout: float = 0.1) -> np.ndarray:
         """The network's integer results for quantised inputs in packed order (`Network.quantise` makes them).
@@ -179,7 +180,11 @@ class Device(abc.ABC):
 
     def error(self) -> ErrorCode:
         """Why the last run stopped; NONE if it did not fail."""
-        return ErrorCode(self.read_register(Register.STATUS) >> ERROR_BITS & 0xFF)
+        code = self.read_register(Register.STATUS) >> ERROR_BITS & 0xFF
+        try:
+            return ErrorCode(code)
+        except ValueError:
+            raise DeviceError(f"The engine reports error code {code}, which this program does not know; update it") from None
 
     _inputs: int | None = None
     _outputs: int
@@ -204,3 +209,13 @@ class Device(abc.ABC):
         if error is not ErrorCode.NONE:
             raise DeviceError(f"The engine stopped with error {error.name}: {ERROR_SENTENCES[error]}")
         return self.receive_output(self._outputs)
+
+
+def _network_of(data: bytes, config: EngineConfig) -> Network:
+    """The network in an image, verified; ConfigError when the image is for another engine."""
+    parsed = image.parse(data)
+    if parsed.bus_bits != config.bus_bits:
+        raise ConfigError(f"The image is packed for a bus of {parsed.bus_bits} bits, the engine has {config.bus_bits}; pack the network again")
+    network = parsed.network()
+    image.check_fits(network, config)
+    return network
