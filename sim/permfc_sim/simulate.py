@@ -1,0 +1,143 @@
+"""Runs a network on the Verilated engine, checks every result against the golden model, and gathers what was counted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from permfc.config import EngineConfig
+from permfc.image import Traffic, predicted_traffic
+from permfc.network import Network
+
+from .device import SimDevice
+from .verilator import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What a batch of inputs did on the engine.
+
+    Members
+    -------
+    config : EngineConfig
+    results, golden : int32 [batch, outputs]
+        From the engine, and from the golden model.
+    counters : dict of str to int64 [batch]
+        The engine's counters by name, each run's.
+    traffic : Traffic
+        What the law predicts, layer by layer.
+    dense_bytes : list of int
+        Per layer, bytes of its weights as int8: what an engine without compression reads.
+    dense_active_bytes : list of float
+        Per layer, mean bytes of the int8 weights of nonzero activations: what one reads that skips zeros.
+    """
+
+    config: EngineConfig
+    results: np.ndarray
+    golden: np.ndarray
+    counters: dict[str, np.ndarray]
+    traffic: Traffic
+    dense_bytes: list[int]
+    dense_active_bytes: list[float]
+
+    @property
+    def mismatches(self) -> int:
+        """Value of the number of results that differ from the golden model."""
+        return int(np.count_nonzero(self.results != self.golden))
+
+    @property
+    def bus_bytes(self) -> np.ndarray:
+        """Value of the bytes that each run read from memory, as the engine counted, int64 [batch]."""
+        return self.counters["beats"] * self.config.bus_bytes
+
+    @property
+    def traffic_as_predicted(self) -> bool:
+        """Value of whether every run read exactly the predicted bytes."""
+        return bool((self.counters["beats"] == self.traffic.total_words).all())
+
+    @property
+    def bus_utilisation(self) -> float:
+        """Value of the part of all cycles in which the bus carried a word."""
+        return float(self.counters["beats"].sum() / self.counters["cycles"].sum())
+
+    def as_dict(self) -> dict[str, object]:
+        """The figures by name, means over the batch, ready for JSON."""
+        return {
+            "config": self.config.as_dict(),
+            "inputs": len(self.results),
+            "results": self.results.size,
+            "mismatches": self.mismatches,
+            "traffic_as_predicted": self.traffic_as_predicted,
+            "bus_utilisation": self.bus_utilisation,
+            "bus_bytes": float(self.bus_bytes.mean()),
+            "dense_bytes": sum(self.dense_bytes),
+            "dense_active_bytes": sum(self.dense_active_bytes),
+            "counters": {name: float(values.mean()) for name, values in self.counters.items()},
+            "layers": [
+                {"bytes": float(layer_bytes), "dense_bytes": dense, "dense_active_bytes": active, "fetched": float(fetched), "skipped": float(skipped)}
+                for layer_bytes, dense, active, fetched, skipped in zip(
+                    self.traffic.layer_words.mean(axis=0) * self.config.bus_bytes, self.dense_bytes, self.dense_active_bytes,
+                    self.traffic.fetched.mean(axis=0), self.traffic.skipped.mean(axis=0), strict=True,
+                )
+            ],
+        }
+
+
+def simulate(
+    network: Network, x: np.ndarray, config: EngineConfig, *, latency: int = 30, waves: str | Path | None = None, progress: Progress | None = None
+) -> Simulation:
+    """Run quantised inputs one by one on the simulated engine.
+
+    Parameters
+    ----------
+    network : Network
+    x : int8 [batch, inputs], packed order
+        As ``Network.quantise`` makes them.
+    config : EngineConfig
+    latency : int
+        Cycles from a memory read to its first word.
+    waves : path, optional
+        A VCD file to write.
+    progress : callable, optional
+        Called with (what, steps done, steps).
+
+    Returns
+    -------
+    Simulation
+        Compare ``mismatches`` with 0: a difference is reported, not raised.
+
+    Raises
+    ------
+    ConfigError, InputError
+        If the network does not fit the engine, or the inputs do not fit the network.
+    DeviceError
+        If the engine reports an error, breaks a bus rule or does not finish.
+    ToolError
+        If the simulator cannot be built.
+    """
+    golden = network.compute(x)
+    results = np.empty_like(golden)
+    runs = []
+    with SimDevice(config, latency=latency, waves=waves, progress=progress) as device:
+        device.load(network)
+        for number, row in enumerate(x):
+            if progress:
+                progress("simulate", number, len(x))
+            results[number] = device.run(row)
+            runs.append(asdict(device.counters()))
+    if progress:
+        progress("simulate", len(x), len(x))
+    received = network.layer_inputs(x)
+    return Simulation(
+        config=config,
+        results=results,
+        golden=golden,
+        counters={name: np.array([run[name] for run in runs], dtype=np.int64) for name in runs[0]},
+        traffic=predicted_traffic(network, x, config),
+        dense_bytes=[layer.features * layer.outputs for layer in network.layers],
+        dense_active_bytes=[
+            float(np.count_nonzero(values, axis=1).mean() * layer.outputs) for values, layer in zip(received, network.layers, strict=True)
+        ],
+    )

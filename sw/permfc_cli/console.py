@@ -1,0 +1,50 @@
+"""What every subcommand prints with: tables on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Steps = Callable[[str, int, int], None]
+"""Called with what is being done, steps finished, and steps in all."""
+
+output = Console()
+messages = Console(stderr=True)
+
+
+@contextmanager
+def progress() -> Iterator[Steps]:
+    """A progress bar for each different job that is reported while the context is open."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=messages) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def step(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield step
+
+
+def table(title: str, columns: dict[str, str]) -> Table:
+    """A table with the given headings; the value of each says how it is justified, "left" or "right"."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    for heading, justify in columns.items():
+        made.add_column(heading, justify=justify)
+    return made
+
+
+def show(as_json: bool, data: dict, *tables: Table) -> None:
+    """Print ``data`` as JSON for machines, or the ``tables`` for people."""
+    if as_json:
+        print(json.dumps(data, indent=2))
+    else:
+        for each in tables:
+            output.print(each)

@@ -1,0 +1,1 @@
+"""The whole path on one small network: train, compress, pack, simulate, check, measure."""

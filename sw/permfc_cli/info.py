@@ -1,0 +1,61 @@
+"""``permfc info``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from permfc.config import EngineConfig
+from permfc.network import Network
+from permfc.report import NetworkReport, network_report
+
+from . import console, inputs
+from .engine_options import EngineChoice, takes_engine
+from .options import AsJson, NetworkFile
+
+
+@takes_engine
+def info(file: NetworkFile, engine: EngineChoice, as_json: AsJson = False) -> None:
+    """Show what a compressed network or an image consists of.
+
+    An image is read from its bytes alone and verified: checksum, and every byte against what its contents require.
+
+    **Examples**
+
+    - `permfc info lenet.safetensors`
+
+    - `permfc info lenet.img --json`
+    """
+    network, bus_bits = inputs.read_network(file)
+    config = engine.config()
+    if bus_bits is not None:  # what an image is packed for stands in the image
+        config = dataclasses.replace(config, bus_bits=bus_bits)
+    describe(network, config, str(file), as_json)
+
+
+def describe(network: Network, config: EngineConfig, name: str, as_json: bool) -> None:
+    """Print the figures of a network."""
+    report = network_report(network, config)
+    console.show(as_json, {"file": name, **report.as_dict()}, _layers(report, name), _totals(report))
+
+
+def _layers(report: NetworkReport, name: str) -> console.Table:
+    headings = ["layer", "outputs x inputs", "blocks", "classes", "levels", "zeros", "bytes", "bits/w", "result"]
+    layers = console.table(name, {heading: "right" for heading in headings})
+    for number, layer in enumerate(report.layers):
+        result = "int32" if layer.raw else "int8, ReLU" if layer.relu else "int8"
+        layers.add_row(
+            str(number), f"{layer.outputs} x {layer.features}", str(layer.blocks), str(layer.classes), str(layer.levels),
+            f"{layer.zero_weights:.1%}", f"{layer.size.total:,}", f"{layer.size.bits_per_weight:.3f}", result,
+        )
+    return layers
+
+
+def _totals(report: NetworkReport) -> console.Table:
+    totals = console.table("", {"whole image": "left", f"{report.bus_bits}-bit bus": "right"})
+    totals.add_row("weights", f"{report.size.weights:,}")
+    totals.add_row("image bytes, everything included", f"{report.size.image_bytes:,}")
+    totals.add_row("bits a weight", f"{report.size.bits_per_weight:.3f}")
+    totals.add_row("smaller than float32", f"{report.ratio:.1f} x")
+    totals.add_row("accumulator bits needed", str(report.accumulator_bits))
+    totals.add_row("input value of one step", f"{report.input_scale:.6g}")
+    return totals

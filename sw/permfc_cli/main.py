@@ -1,0 +1,57 @@
+"""The ``permfc`` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from permfc.errors import PermfcError
+
+from .compress import compress
+from .console import messages
+from .demo.command import demo
+from .info import info
+from .pack import pack
+from .simulate import simulate
+from .synth import synth
+
+USER_ERROR = 2
+
+
+class _Group(TyperGroup):
+    """A user's mistake ends with one sentence and status 2 instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except PermfcError as error:
+            sentence = str(error)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            sentence = f"{error.filename}: {error.strerror}"
+        messages.print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(USER_ERROR)
+
+
+app = typer.Typer(
+    name="permfc",
+    cls=_Group,
+    help="Compress fully connected networks, pack them for an FPGA engine, and run them bit-exactly in simulation.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for command in (compress, info, pack, simulate, synth, demo):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the installed script."""
+    sys.exit(app())

@@ -1,0 +1,88 @@
+"""``permfc simulate``."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from permfc.config import EngineConfig
+from permfc.errors import ConfigError, DeviceError
+from permfc.files import write_file
+
+from . import console, inputs
+from .engine_options import EngineChoice, takes_engine
+from .options import AsJson, NetworkFile
+
+if TYPE_CHECKING:
+    from permfc_sim.simulate import Simulation
+
+
+@takes_engine
+def simulate(
+    file: NetworkFile,
+    x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy [batch, inputs] or [inputs].")],
+    engine: EngineChoice,
+    y: Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go, .npy float32 [batch, outputs].")] = None,
+    latency: Annotated[int, typer.Option(help="Cycles from a memory read to its first word.")] = 30,
+    waves: Annotated[Path | None, typer.Option(help="Write all signals to this .vcd file (slow).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a network on the engine's gateware in simulation, and check every result bit for bit against the golden model.
+
+    The first run with an engine builds its simulator, which is kept.
+
+    **Examples**
+
+    - `permfc simulate lenet.safetensors --input digits.npy --device ecp5-85k`
+
+    - `permfc simulate lenet.img --input digits.npy --output logits.npy --json`
+
+    - `permfc simulate lenet.img --input one.npy --waves one.vcd`
+    """
+    from permfc_sim.simulate import simulate as simulate_network  # here, since the simulator is an optional dependency
+
+    network, bus_bits = inputs.read_network(file)
+    config = engine.config(**({} if bus_bits is None else {"bus_bits": bus_bits}))
+    if bus_bits not in (None, config.bus_bits):
+        raise ConfigError(f"{file} is packed for a bus of {bus_bits} bits, the engine has {config.bus_bits}; pack it again or give --bus-bits {bus_bits}")
+    quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
+    with console.progress() as steps:
+        simulation = simulate_network(network, quantised, config, latency=latency, waves=waves, progress=steps)
+    if y is not None:
+        stream = io.BytesIO()
+        np.save(stream, simulation.results.astype(np.float32) * network.output_scale)
+        write_file(y, stream.getvalue())
+    console.show(as_json, {"file": str(file), **simulation.as_dict()}, _counters(simulation, str(file)), _layers(simulation, config))
+    if simulation.mismatches:
+        raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; this is a defect of the gateware")
+
+
+def _counters(simulation: Simulation, name: str) -> console.Table:
+    counters = console.table(f"{name}: {len(simulation.results)} inputs", {"counted in the engine": "left", "per input": "right"})
+    for counter, values in simulation.counters.items():
+        counters.add_row(counter.replace("_", " "), f"{values.mean():,.1f}")
+    counters.add_row("bus utilisation", f"{simulation.bus_utilisation:.1%}")
+    counters.add_section()
+    counters.add_row("results equal to the golden model", f"{simulation.results.size - simulation.mismatches:,} of {simulation.results.size:,}")
+    counters.add_row("bytes read equal to the prediction", "yes" if simulation.traffic_as_predicted else "no")
+    return counters
+
+
+def _layers(simulation: Simulation, config: EngineConfig) -> console.Table:
+    headings = ["layer", "bytes", "int8", "int8, zeros skipped", "segments", "skipped"]
+    layers = console.table("Memory reads per input, as predicted; dense int8 weights for comparison", {heading: "right" for heading in headings})
+    traffic, fetched, skipped = simulation.traffic, simulation.traffic.fetched.mean(axis=0), simulation.traffic.skipped.mean(axis=0)
+    layer_bytes = traffic.layer_words.mean(axis=0) * config.bus_bytes
+    for number, dense in enumerate(simulation.dense_bytes):
+        active = simulation.dense_active_bytes[number]
+        layers.add_row(str(number), f"{layer_bytes[number]:,.0f}", f"{dense:,}", f"{active:,.0f}", f"{fetched[number]:,.1f}", f"{skipped[number]:,.1f}")
+    layers.add_section()
+    total = traffic.total_bytes.mean()
+    layers.add_row(
+        "all", f"{total:,.0f}", f"{sum(simulation.dense_bytes):,}", f"{sum(simulation.dense_active_bytes):,.0f}", f"{fetched.sum():,.1f}", f"{skipped.sum():,.1f}"
+    )
+    return layers
