@@ -1,0 +1,1 @@
+"""The fully connected (FC) engine in Amaranth, one file a box of the picture in docs/architecture.md."""

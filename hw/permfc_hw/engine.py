@@ -1,0 +1,291 @@
+"""Engine: the boxes of docs/architecture.md, joined."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, ValueCastable
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+from amaranth.utils import ceil_log2
+
+from permfc.config import EngineConfig
+
+from . import orders, registers
+from .accumulators import Accumulators
+from .activation_store import ActivationStore
+from .adder_tree import AdderTree
+from .lane_group import GROUP_LANES, LaneGroup
+from .loader import Loader
+from .queue import Queue
+from .read_master import ReadMaster
+from .registers import Registers
+from .requantiser import Requantiser
+from .round_control import RoundControl
+from .segment_fetcher import SegmentFetcher
+from .sequencer import Sequencer
+
+AXI_INCR = 1  # ARBURST
+ORDERS_IN_FLIGHT = 16
+
+
+def delayed(m: Module, value: ValueCastable, cycles: int) -> ValueCastable:
+    """``value``, ``cycles`` cycles later."""
+    for _ in range(cycles):
+        later = Signal(value.shape())
+        m.d.sync += later.eq(value)
+        value = later
+    return value
+
+
+class Engine(wiring.Component):
+    """Runs fully connected networks from an image in memory. Ports carry the names that vendors' tools recognise.
+
+    Members
+    -------
+    m_axi_ar*, m_axi_r* : AXI4 read master
+        Data width ``config.bus_bits``, 32-bit byte addresses, INCR bursts of whole words.
+    s_axi_* : AXI4-Lite slave, 32 bits
+        See :class:`permfc_hw.registers.Registers`.
+    s_axis_t* : AXI4-Stream slave, int8
+        One activation a beat in packed order, accepted between runs.
+    m_axis_t* : AXI4-Stream master, int32
+        One result a beat, TLAST with the last.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.sequencer = Sequencer(config)
+        self.fetcher = SegmentFetcher(config)
+        self.queue = Queue(orders.Destination(config), depth=ORDERS_IN_FLIGHT)
+        self.read_master = ReadMaster(config)
+        self.loader = Loader(config)
+        self.round_control = RoundControl(config)
+        self.groups = [LaneGroup(config) for _ in range(config.lanes // GROUP_LANES)]
+        self.tree = AdderTree(lanes=config.lanes)
+        self.accumulators = Accumulators(config, sum_bits=self.tree.total.shape().width)
+        self.requantiser = Requantiser(config)
+        self.store = ActivationStore(config)
+        self.registers = Registers(config)
+        super().__init__({
+            "m_axi_araddr": Out(orders.ADDRESS_BITS),
+            "m_axi_arlen": Out(8),
+            "m_axi_arsize": Out(3),
+            "m_axi_arburst": Out(2),
+            "m_axi_arvalid": Out(1),
+            "m_axi_arready": In(1),
+            "m_axi_rdata": In(config.bus_bits),
+            "m_axi_rresp": In(2),
+            "m_axi_rlast": In(1),
+            "m_axi_rvalid": In(1),
+            "m_axi_rready": Out(1),
+            "s_axi_awaddr": In(registers.ADDRESS_BITS),
+            "s_axi_awvalid": In(1),
+            "s_axi_awready": Out(1),
+            "s_axi_wdata": In(32),
+            "s_axi_wstrb": In(4),
+            "s_axi_wvalid": In(1),
+            "s_axi_wready": Out(1),
+            "s_axi_bresp": Out(2),
+            "s_axi_bvalid": Out(1),
+            "s_axi_bready": In(1),
+            "s_axi_araddr": In(registers.ADDRESS_BITS),
+            "s_axi_arvalid": In(1),
+            "s_axi_arready": Out(1),
+            "s_axi_rdata": Out(32),
+            "s_axi_rresp": Out(2),
+            "s_axi_rvalid": Out(1),
+            "s_axi_rready": In(1),
+            "s_axis_tdata": In(8),
+            "s_axis_tvalid": In(1),
+            "s_axis_tready": Out(1),
+            "m_axis_tdata": Out(32),
+            "m_axis_tvalid": Out(1),
+            "m_axis_tready": In(1),
+            "m_axis_tlast": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        flush = self.sequencer.flush
+        for name in ("fetcher", "queue", "loader", "round_control"):  # as new at the start of every run
+            m.submodules[name] = ResetInserter(flush)(getattr(self, name))
+        for name in ("sequencer", "read_master", "tree", "accumulators", "requantiser", "store", "registers"):
+            m.submodules[name] = getattr(self, name)
+        for number, group in enumerate(self.groups):
+            m.submodules[f"group{number}"] = group
+        self._connect_orders(m)
+        self._connect_memory(m)
+        self._connect_headers(m)
+        self._connect_lanes(m)
+        self._connect_results(m)
+        self._connect_store(m)
+        self._connect_events(m)
+        self._connect_host(m)
+        return m
+
+    def _connect_orders(self, m: Module) -> None:
+        """Sequencer and fetcher work in turn, so one of them orders at a time. An order goes to the memory and to the loader."""
+        sequencer, fetcher, queue, runs = self.sequencer, self.fetcher, self.queue, self.read_master.runs
+        order = Signal(orders.Order(self.config))
+        valid, ready, has_words = Signal(), Signal(), Signal()
+        m.d.comb += [
+            valid.eq(sequencer.orders.valid | fetcher.orders.valid),
+            order.eq(Mux(sequencer.orders.valid, sequencer.orders.payload, fetcher.orders.payload)),
+            has_words.eq(order.destination.kind != orders.OrderKind.ROUND),
+            ready.eq(queue.i.ready & (runs.ready | ~has_words)),
+            sequencer.orders.ready.eq(ready),
+            fetcher.orders.ready.eq(ready),
+            queue.i.valid.eq(valid & ready),
+            queue.i.payload.eq(order.destination),
+            runs.valid.eq(valid & ready & has_words),
+            runs.payload.address.eq(order.address),
+            runs.payload.words.eq(order.destination.words),
+        ]
+        connect(m, queue.o, self.loader.orders)
+
+    def _connect_memory(self, m: Module) -> None:
+        master = self.read_master
+        connect(m, master.words, self.loader.words)
+        m.d.comb += [
+            self.m_axi_araddr.eq(master.address.payload.addr),
+            self.m_axi_arlen.eq(master.address.payload.len),
+            self.m_axi_arsize.eq(ceil_log2(self.config.bus_bytes)),
+            self.m_axi_arburst.eq(AXI_INCR),
+            self.m_axi_arvalid.eq(master.address.valid),
+            master.address.ready.eq(self.m_axi_arready),
+            master.beats.payload.eq(self.m_axi_rdata),
+            master.beats.valid.eq(self.m_axi_rvalid),
+            self.m_axi_rready.eq(master.beats.ready),
+            master.last.eq(self.m_axi_rlast),
+            master.error.eq(self.m_axi_rresp[1]),
+            master.flush.eq(self.sequencer.flush),
+            self.sequencer.owed.eq(master.owed),
+            self.sequencer.failed.eq(master.failed),
+            self.sequencer.timed_out.eq(master.timed_out),
+        ]
+
+    def _connect_headers(self, m: Module) -> None:
+        """From the program in memory to those who act on it."""
+        sequencer, fetcher, loader = self.sequencer, self.fetcher, self.loader
+        m.d.comb += [
+            sequencer.image_header.eq(loader.image_header),
+            sequencer.block_header.eq(loader.block_header),
+            sequencer.header_done.eq(loader.header_done),
+            sequencer.infos_done.eq(loader.infos_done),
+            sequencer.fetched_all.eq(fetcher.done),
+            sequencer.malformed.eq(fetcher.malformed),
+            fetcher.block_header.eq(loader.block_header),
+            fetcher.infos_en.eq(loader.infos_en),
+            fetcher.infos_address.eq(loader.address),
+            fetcher.infos_data.eq(loader.word_data),
+            fetcher.go.eq(sequencer.go),
+            fetcher.image.eq(sequencer.image),
+            fetcher.parameters.eq(sequencer.parameters),
+            fetcher.bias_words.eq(sequencer.bias_words),
+            fetcher.multiplier_words.eq(sequencer.multiplier_words),
+        ]
+
+    def _connect_lanes(self, m: Module) -> None:
+        loader, control, groups = self.loader, self.round_control, self.groups
+        connect(m, loader.rounds, control.rounds)
+        m.d.comb += [
+            loader.fill_half.eq(control.fill_half),
+            loader.groups_idle.eq(Cat(group.idle for group in groups).all()),
+        ]
+        for number, group in enumerate(groups):
+            connect(m, loader.assign[number], group.assign)
+            m.d.comb += [
+                group.fill_go.eq(control.fill_go),
+                group.fill_bank.eq(control.fill_half),
+                group.table_en.eq(loader.tables_en),
+                group.table_address.eq(loader.address),
+                group.table_data.eq(loader.word_data),
+                group.word_en.eq(Cat(loader.word_en[number::len(groups)])),
+                group.word.eq(loader.word),
+                group.word_data.eq(loader.word_data),
+                group.control.eq(control.control),
+            ]
+            m.d.comb += [self.tree.products[GROUP_LANES * number + i].eq(group.products[i]) for i in range(GROUP_LANES)]
+
+    def _connect_results(self, m: Module) -> None:
+        loader, accumulators, requantiser = self.loader, self.accumulators, self.requantiser
+        m.d.comb += [
+            accumulators.tag.eq(delayed(m, self.round_control.tag, LaneGroup.latency + self.tree.latency)),
+            accumulators.sum.eq(self.tree.total),
+            accumulators.biases_en.eq(loader.biases_en),
+            accumulators.biases_address.eq(loader.address),
+            accumulators.biases_data.eq(loader.word_data),
+            requantiser.emission.eq(loader.emission),
+            requantiser.total_en.eq(accumulators.total_en),
+            requantiser.end.eq(accumulators.end),
+            requantiser.total.eq(accumulators.total),
+            requantiser.output.eq(accumulators.output),
+            requantiser.multipliers_en.eq(loader.multipliers_en),
+            requantiser.multipliers_address.eq(loader.address),
+            requantiser.multipliers_data.eq(loader.word_data),
+            loader.emitted.eq(requantiser.emitted),
+        ]
+
+    def _connect_store(self, m: Module) -> None:
+        sequencer, store, emission = self.sequencer, self.store, self.loader.emission
+        layer_done = self.requantiser.emitted & emission.layer_end
+        m.d.comb += [
+            store.value_en.eq(self.requantiser.value_en),
+            store.value.eq(self.requantiser.value),
+            store.final.eq(emission.final),
+            store.complete.eq(layer_done & emission.final),
+            store.loading.eq(~sequencer.busy & ~self.registers.start),
+            store.swap.eq(sequencer.swap),
+            store.clear.eq(sequencer.fail | self.registers.clear),
+            store.read_en.eq(self.fetcher.entry_en),
+            store.read_address.eq(self.fetcher.entry_address),
+            self.fetcher.active.eq(store.active),
+            self.fetcher.entry.eq(store.entry),
+            sequencer.received.eq(store.received),
+            sequencer.layer_done.eq(layer_done),
+            sequencer.final.eq(emission.final),
+        ]
+
+    def _connect_events(self, m: Module) -> None:
+        sequencer, events = self.sequencer, self.registers.events
+        m.d.comb += [
+            events.running.eq(sequencer.busy),
+            events.beat.eq(self.m_axi_rvalid & self.m_axi_rready),
+            events.fetched.eq(self.fetcher.fetched),
+            events.features_en.eq(sequencer.go),
+            events.features.eq(self.loader.block_header.features),
+            events.starved.eq(~self.round_control.decoding & ~self.loader.rounds.valid),
+            events.stalled.eq(self.m_axi_rvalid & ~self.m_axi_rready),
+        ]
+
+    def _connect_host(self, m: Module) -> None:
+        host, sequencer, store = self.registers, self.sequencer, self.store
+        m.d.comb += [
+            host.write_address.payload.eq(self.s_axi_awaddr),
+            host.write_address.valid.eq(self.s_axi_awvalid),
+            self.s_axi_awready.eq(host.write_address.ready),
+            host.write_data.payload.eq(self.s_axi_wdata),
+            host.write_data.valid.eq(self.s_axi_wvalid),
+            self.s_axi_wready.eq(host.write_data.ready),
+            self.s_axi_bvalid.eq(host.write_response.valid),
+            host.write_response.ready.eq(self.s_axi_bready),
+            host.read_address.payload.eq(self.s_axi_araddr),
+            host.read_address.valid.eq(self.s_axi_arvalid),
+            self.s_axi_arready.eq(host.read_address.ready),
+            self.s_axi_rdata.eq(host.read_data.payload),
+            self.s_axi_rvalid.eq(host.read_data.valid),
+            host.read_data.ready.eq(self.s_axi_rready),
+            host.started.eq(sequencer.start & ~sequencer.busy),
+            host.busy.eq(sequencer.busy),
+            host.done.eq(sequencer.done),
+            host.error.eq(sequencer.error),
+            sequencer.start.eq(host.start & ~store.holding),
+            sequencer.clear.eq(host.clear),
+            sequencer.image_base.eq(host.image_base),
+            store.inputs.payload.eq(self.s_axis_tdata),
+            store.inputs.valid.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(store.inputs.ready),
+            self.m_axis_tdata.eq(store.results.payload),
+            self.m_axis_tvalid.eq(store.results.valid),
+            store.results.ready.eq(self.m_axis_tready),
+            self.m_axis_tlast.eq(store.last),
+        ]

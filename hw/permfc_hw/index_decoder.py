@@ -1,0 +1,161 @@
+"""IndexDecoder: the level numbers of one segment, one a cycle, from the two ends of its bit string."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from permfc.format import MAX_CODE_BITS, MAX_LEVELS
+
+from .memory import registered_read
+
+LEVEL_BITS = ceil_log2(MAX_LEVELS)
+
+
+class DecodeControl(data.Struct):
+    """What all lanes do in lockstep. ``odd`` speaks of the stream in stage 1, the next five of the stream in stage 2."""
+
+    odd: unsigned(1)   # this is the odd outputs' stream
+    load: unsigned(1)  # point to the first byte of the next segment
+    fill: unsigned(1)  # take a byte, whatever the code says
+    zero: unsigned(1)  # start with the first bit of the byte
+    swap: unsigned(1)  # from now on use the code limits that were loaded last
+    half: unsigned(1)  # half of the segment buffer in which the next segment lies
+    offset_bank: unsigned(1)   # bank of the offset table, in stage 3
+    product_bank: unsigned(1)  # bank of the product table, in stage 4
+    activate: unsigned(1)      # lanes that were filled since the last time take part, from stage 5 on
+
+
+class CodeEntry(data.Struct):
+    """One ``aux`` byte of a level table (docs/format.md) on its way into a lane."""
+
+    number: unsigned(LEVEL_BITS)
+    aux: unsigned(8)
+
+
+class IndexDecoder(wiring.Component):
+    """Decodes two interleaved bit streams, the even outputs' and the odd outputs'.
+
+    Decoding a symbol is a loop (position, window, length, position) with two registers in it: while stage 1 aligns the
+    window of one stream, stage 2 finds the length of the other's codeword. A level number appears ``latency`` cycles after its
+    stream was in stage 1.
+
+    Parameters
+    ----------
+    segment_bytes : int
+        Capacity of one half of the segment buffer, a power of two.
+    word_bytes : int
+        Bytes of a bus word.
+
+    Members
+    -------
+    control : In(DecodeControl)
+    last_word : In
+        Number of the next segment's last bus word.
+    address : Out
+        Byte address in the segment buffer, the half on top; its ``byte`` is due one cycle later.
+    byte : In(8)
+    code_en, code : In
+        Entry of the next round's code table.
+    code_bank : In(1)
+        Bank of the offset table that ``code`` goes to.
+    level : Out
+        Level number.
+    """
+
+    #: Cycles from stage 1 to ``level``.
+    latency = 3
+
+    def __init__(self, *, segment_bytes: int, word_bytes: int) -> None:
+        self.pointer_bits = ceil_log2(segment_bytes)
+        self.byte_bits = ceil_log2(word_bytes)
+        super().__init__({
+            "control": In(DecodeControl),
+            "last_word": In(self.pointer_bits - self.byte_bits),
+            "address": Out(self.pointer_bits + 1),
+            "byte": In(8),
+            "code_en": In(1),
+            "code_bank": In(1),
+            "code": In(CodeEntry),
+            "level": Out(LEVEL_BITS),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        window = Signal(MAX_CODE_BITS)  # of stage 2
+        length = Signal(3)  # of stage 2's codeword, less one
+        self._align(m, window, length)
+        self._measure(m, window, length)
+        self._number(m, window, length)
+        return m
+
+    def _align(self, m: Module, window: Signal, length: Signal) -> None:
+        """The positions of both streams, which change places between the registers of stages 1 and 2 every cycle."""
+        control = self.control
+        current, following = Signal(8), Signal(8)
+        offset, pointer = Signal(3), Signal(self.pointer_bits + 1)
+        current2, following2, offset2, pointer2 = (Signal.like(s, name=f"{s.name}2") for s in (current, following, offset, pointer))
+        neighbour2 = Signal.like(pointer)  # the byte that follows pointer2 in the stream's direction
+        odd2 = Signal()
+        m.d.comb += self.address.eq(pointer)
+        m.d.sync += [
+            window.eq((Cat(following, current) << offset)[8:16]),
+            current2.eq(current),
+            following2.eq(following),
+            offset2.eq(offset),
+            pointer2.eq(pointer),
+            neighbour2.eq(Mux(control.odd, pointer - 1, pointer + 1)),
+            odd2.eq(control.odd),
+        ]
+
+        position, advance, byte = Signal(4), Signal(), Signal(8)
+        start = Signal(self.pointer_bits)
+        m.d.comb += [
+            position.eq(offset2 + length + 1),
+            advance.eq(position[3] | control.fill),
+            byte.eq(Mux(odd2, self.byte[::-1], self.byte)),  # the odd stream begins with the segment's last bit
+            start.eq(Mux(odd2, Cat(Const(-1, self.byte_bits), self.last_word), 0)),
+        ]
+        m.d.sync += [
+            offset.eq(Mux(control.zero, 0, position[:3])),
+            current.eq(Mux(advance, following2, current2)),
+            following.eq(Mux(advance, byte, following2)),
+            pointer.eq(Mux(control.load, Cat(start, control.half), Mux(advance, neighbour2, pointer2))),
+        ]
+
+    def _measure(self, m: Module, window: Signal, length: Signal) -> None:
+        """Length by comparison with the smallest prefix of each length that does not yet end a codeword."""
+        longer = Signal(MAX_CODE_BITS)  # bit d: the codeword has more than d bits
+        for d in range(1, MAX_CODE_BITS):
+            loaded, limit = Signal(d + 1, name=f"loaded{d}"), Signal(d + 1, name=f"limit{d}")
+            with m.If(self.code_en & (self.code.number == d - 1)):
+                m.d.sync += loaded.eq(Cat(self.code.aux[:d], self.code.aux[7]))
+            with m.If(self.control.swap):
+                m.d.sync += limit.eq(loaded)
+            m.d.comb += longer[d].eq((window[MAX_CODE_BITS - d:] >= limit[:d]) & ~limit[d])
+        # Being longer than d bits implies being longer than d - 1, so the count is a binary search.
+        m.d.comb += [
+            length[2].eq(longer[4]),
+            length[1].eq(Mux(longer[4], longer[6], longer[2])),
+            length[0].eq(Mux(longer[4], Mux(longer[6], longer[7], longer[5]), Mux(longer[2], longer[3], longer[1]))),
+        ]
+
+    def _number(self, m: Module, window: Signal, length: Signal) -> None:
+        """Rank of the codeword: the codeword itself plus an offset for each length."""
+        m.submodules.offsets = offsets = Memory(shape=unsigned(LEVEL_BITS), depth=2 * MAX_CODE_BITS, init=[], attrs={"no_rw_check": 1})
+        write = offsets.write_port()
+        m.d.comb += [
+            write.en.eq(self.code_en & self.code.number[3]),
+            write.addr.eq(Cat(self.code.number[:3], self.code_bank)),
+            write.data.eq(self.code.aux[:LEVEL_BITS]),
+        ]
+        window3, length3 = Signal.like(window), Signal.like(length)
+        codeword4 = Signal(LEVEL_BITS)
+        m.d.sync += [
+            window3.eq(window),
+            length3.eq(length),
+            codeword4.eq((window3 >> ~length3)[:LEVEL_BITS]),  # 8 - (length3 + 1) bits are not the codeword's
+        ]
+        offset4 = registered_read(m, offsets, Cat(length3, self.control.offset_bank))
+        m.d.comb += self.level.eq(codeword4 + offset4)

@@ -1,0 +1,93 @@
+"""Block RAM as every box uses it: written at one width, read at another, one cycle after the address."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+
+def registered_read(m: Module, memory: Memory, address: Value) -> Signal:
+    """Data of ``memory`` at ``address``, one cycle later.
+
+    An asynchronous port with a register behind it maps to plain block RAM (or distributed RAM); Amaranth's own synchronous port
+    beside a write port costs a read-first emulation in LUTs. The boxes never read what they write in the same cycle.
+    """
+    port = memory.read_port(domain="comb")
+    data = Signal(len(port.data))
+    m.d.comb += port.addr.eq(address)
+    m.d.sync += data.eq(port.data)
+    return data
+
+
+class WideMemory(wiring.Component):
+    """Memory filled with whole bus words and read in units of another width, both powers of two.
+
+    The unit at ``read_address`` appears on ``read_data`` one cycle later.
+
+    Parameters
+    ----------
+    word_bits : int
+        Width of ``write_data``.
+    unit_bits : int
+        Width of ``read_data``.
+    units : int
+        Capacity in units.
+
+    Members
+    -------
+    write_en : In(1)
+    write_address : In, in words
+    write_data : In(word_bits)
+    read_address : In, in units
+    read_data : Out(unit_bits)
+    """
+
+    def __init__(self, *, word_bits: int, unit_bits: int, units: int) -> None:
+        self.word_bits = word_bits
+        self.unit_bits = unit_bits
+        self.units = max(units, word_bits // unit_bits)
+        self.words = max(1, self.units * unit_bits // word_bits)
+        super().__init__({
+            "write_en": In(1),
+            "write_address": In(max(1, ceil_log2(self.words))),
+            "write_data": In(word_bits),
+            "read_address": In(max(1, ceil_log2(self.units))),
+            "read_data": Out(unit_bits),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if self.word_bits >= self.unit_bits:
+            self._narrow_reads(m)
+        else:
+            self._narrow_writes(m)
+        return m
+
+    def _memory(self, m: Module, bits: int, depth: int) -> Memory:
+        m.submodules.memory = memory = Memory(shape=unsigned(bits), depth=depth, init=[], attrs={"no_rw_check": 1})
+        return memory
+
+    def _narrow_reads(self, m: Module) -> None:
+        memory = self._memory(m, self.word_bits, self.words)
+        write = memory.write_port()
+        m.d.comb += [write.en.eq(self.write_en), write.addr.eq(self.write_address), write.data.eq(self.write_data)]
+        select_bits = ceil_log2(self.word_bits // self.unit_bits)
+        word = registered_read(m, memory, self.read_address[select_bits:])
+        select = Signal(select_bits)
+        m.d.sync += select.eq(self.read_address[:select_bits])
+        m.d.comb += self.read_data.eq(word.word_select(select, self.unit_bits))
+
+    def _narrow_writes(self, m: Module) -> None:
+        memory = self._memory(m, self.unit_bits, self.units)
+        write = memory.write_port(granularity=self.word_bits)
+        parts = self.unit_bits // self.word_bits
+        part_bits = ceil_log2(parts)
+        m.d.comb += [
+            write.en.eq(self.write_en << self.write_address[:part_bits]),
+            write.addr.eq(self.write_address[part_bits:]),
+            write.data.eq(Cat(self.write_data for _ in range(parts))),
+            self.read_data.eq(registered_read(m, memory, self.read_address)),
+        ]

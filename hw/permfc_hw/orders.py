@@ -1,0 +1,56 @@
+"""Orders: what the engine wants read from memory, and where the words go."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Shape, signed, unsigned
+from amaranth.lib import data, enum
+from amaranth.utils import ceil_log2
+
+from permfc.config import EngineConfig
+from permfc.format import MAX_CLASSES
+
+ADDRESS_BITS = 32  # byte address on the bus
+WORDS_BITS = 14    # most words of one order: the biases of 4096 outputs over 16 bits
+
+
+class OrderKind(enum.Enum, shape=unsigned(3)):
+    """Where the words of an order go."""
+
+    HEADER = 0       # image header
+    DESCRIPTOR = 1   # block header, class infos, level tables
+    SEGMENT = 2      # a lane's segment buffer
+    BIASES = 3
+    MULTIPLIERS = 4
+    ROUND = 5        # no words: all segments of the round have been ordered
+
+
+def word_address_shape(config: EngineConfig) -> Shape:
+    """Shape of an address in bus words."""
+    return unsigned(ADDRESS_BITS - ceil_log2(config.bus_bytes))
+
+
+class Destination(data.StructLayout):
+    """What the loader must know of an order. For ``ROUND``, ``first`` and ``last`` tell the round's place in its block."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__({
+            "kind": OrderKind,
+            "words": WORDS_BITS,
+            "lane": ceil_log2(config.lanes),
+            "slot": ceil_log2(MAX_CLASSES),
+            "x": signed(8),
+            "first": 1,
+            "last": 1,
+        })
+
+
+class Order(data.StructLayout):
+    """A read of ``destination.words`` words from ``address`` (in words)."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__({"address": word_address_shape(config), "destination": Destination(config)})
+
+
+def order(config: EngineConfig, address: object = 0, **destination: object) -> dict[str, object]:
+    """Initial value of an order for ``Signal.eq`` by way of the layout's fields."""
+    return {"address": address, "destination": destination}

@@ -1,0 +1,66 @@
+"""ProductTable: level * activation, computed once a feature and looked up once an output."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .memory import registered_read
+
+PRODUCT = signed(16)  # int8 * int8
+
+
+class ProductTable(wiring.Component):
+    """Two banks of products: one is looked up while the other is filled for the next round.
+
+    A product appears ``latency`` cycles after its level; it is zero while ``active`` is low one cycle after the level.
+
+    Parameters
+    ----------
+    levels : int
+        Entries of a bank.
+
+    Members
+    -------
+    write_en, write_bank, write_level, write_product : In
+    bank, level : In
+        What to look up.
+    active : In(1)
+    product : Out(signed(16))
+    """
+
+    #: Cycles from ``level`` to ``product``.
+    latency = 2
+
+    def __init__(self, *, levels: int) -> None:
+        self.levels = levels
+        level_bits = ceil_log2(levels)
+        super().__init__({
+            "write_en": In(1),
+            "write_bank": In(1),
+            "write_level": In(level_bits),
+            "write_product": In(PRODUCT),
+            "bank": In(1),
+            "level": In(level_bits),
+            "active": In(1),
+            "product": Out(PRODUCT),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=PRODUCT, depth=2 * self.levels, init=[], attrs={"no_rw_check": 1})
+        write = memory.write_port()
+        m.d.comb += [
+            write.en.eq(self.write_en),
+            write.addr.eq(Cat(self.write_level, self.write_bank)),
+            write.data.eq(self.write_product),
+        ]
+        found = registered_read(m, memory, Cat(self.level, self.bank)).as_signed()
+        with m.If(self.active):
+            m.d.sync += self.product.eq(found)
+        with m.Else():
+            m.d.sync += self.product.eq(0)
+        return m

@@ -1,0 +1,46 @@
+"""Queue: a small first-in, first-out store that maps to plain RAM on every device."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Shape, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+
+class Queue(wiring.Component):
+    """Holds ``depth`` items (a power of two) besides the one at the output; an item appears two cycles after it was accepted.
+
+    The RAM's read register is the output register, so no read-first emulation is needed: an item is read only in a cycle
+    after that in which it was written.
+    """
+
+    def __init__(self, shape: ShapeLike, *, depth: int) -> None:
+        self.shape = shape
+        self.depth = depth
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width = Shape.cast(self.shape).width
+        m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        level = Signal(range(self.depth + 1))
+        pushing, popping = Signal(), Signal()
+        out = Signal(width)
+        m.d.comb += [
+            self.i.ready.eq(level != self.depth),
+            pushing.eq(self.i.valid & self.i.ready),
+            popping.eq((level != 0) & (self.o.ready | ~self.o.valid)),
+            write.en.eq(pushing),
+            write.data.eq(self.i.payload),
+            self.o.payload.eq(out),
+        ]
+        m.d.sync += level.eq(level + pushing - popping)
+        with m.If(pushing):
+            m.d.sync += write.addr.eq(write.addr + 1)
+        with m.If(popping):
+            m.d.sync += [out.eq(read.data), read.addr.eq(read.addr + 1), self.o.valid.eq(1)]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        return m

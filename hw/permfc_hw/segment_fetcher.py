@@ -1,0 +1,180 @@
+"""SegmentFetcher: the orders for one block, from the list of active features."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from permfc.config import EngineConfig
+from permfc.format import CLASS_INFO, MAX_CLASSES, PAIR, WORDS_MASK
+
+from .activation_store import Activation
+from .headers import BLOCK_HEADER_LAYOUT, CLASS_INFO_LAYOUT
+from .memory import WideMemory
+from .orders import Order, OrderKind, word_address_shape
+
+
+class SegmentFetcher(wiring.Component):
+    """Walks the active features once a block: each gets a lane of the current round and an order for its segment.
+
+    A round is closed when the next feature finds no lane free, or the list ends. The block's parameters are ordered after its
+    second round, when the lanes have enough to do, or before its last if that comes earlier. Six cycles a
+    feature, which a round of more than ``6 * lanes`` outputs hides.
+
+    Members
+    -------
+    go : In(1)
+        Strobe: walk the list for the block in ``block_header``.
+    image, parameters : In
+        Word addresses of the image and of the block's biases.
+    bias_words, multiplier_words : In
+    block_header : In
+    infos_en, infos_address, infos_data : In
+        Bus words of the class infos.
+    active : In
+        Number of active features.
+    entry_en, entry_address : Out
+        Position in the list of active features; ``entry`` is due one cycle later.
+    entry : In(Activation)
+    orders : Out(stream of Order)
+    done : Out(1)
+        Strobe: all orders are out.
+    malformed : Out(1)
+        Strobe: a feature belongs to no class, or a segment is longer than a lane's buffer.
+    fetched : Out(1)
+        Strobe: a feature's segment was ordered.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.infos = WideMemory(word_bits=config.bus_bits, unit_bits=8 * CLASS_INFO.itemsize, units=MAX_CLASSES)
+        address = word_address_shape(config)
+        count = range(config.features + 1)
+        super().__init__({
+            "go": In(1),
+            "image": In(address),
+            "parameters": In(address),
+            "bias_words": In(14),
+            "multiplier_words": In(14),
+            "block_header": In(BLOCK_HEADER_LAYOUT),
+            "infos_en": In(1),
+            "infos_address": In(self.infos.write_address.shape()),
+            "infos_data": In(config.bus_bits),
+            "active": In(count),
+            "entry_en": Out(1),
+            "entry_address": Out(count),
+            "entry": In(Activation(config)),
+            "orders": Out(stream.Signature(Order(config))),
+            "done": Out(1),
+            "malformed": Out(1),
+            "fetched": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.infos = self.infos
+        m.d.comb += [
+            self.infos.write_en.eq(self.infos_en),
+            self.infos.write_address.eq(self.infos_address),
+            self.infos.write_data.eq(self.infos_data),
+        ]
+        slot = Signal(range(MAX_CLASSES + 1))      # class slot
+        info = Signal(CLASS_INFO_LAYOUT)
+        base, address = Signal(word_address_shape(config)), Signal(word_address_shape(config))
+        position = Signal.like(self.entry_address)
+        feature = Signal(Activation(config))
+        offset = Signal(32)
+        lane = Signal(range(config.lanes + 1))     # lanes of this round in use
+        second = Signal()                          # half of a dense8 feature
+        rounds = Signal(2)                         # closed so far, up to 2
+        parameters_out, exhausted = Signal(), Signal()
+        words, pair = info.words & WORDS_MASK, (info.words & PAIR) != 0
+        capacity = config.segment_bytes // config.bus_bytes
+        destination = self.orders.payload.destination
+        m.d.comb += [
+            self.infos.read_address.eq(slot),
+            self.entry_address.eq(position),
+            destination.lane.eq(lane),
+            destination.slot.eq(slot + second),
+            destination.x.eq(feature.x),
+        ]
+
+        def send(kind: OrderKind, at: object, count: object, following: str) -> None:
+            m.d.comb += [self.orders.valid.eq(1), self.orders.payload.address.eq(at), destination.kind.eq(kind), destination.words.eq(count)]
+            with m.If(self.orders.ready):
+                m.next = following
+
+        with m.FSM():
+            with m.State("Idle"):
+                m.d.sync += [position.eq(0), slot.eq(0), lane.eq(0), rounds.eq(0), parameters_out.eq(0), exhausted.eq(0), second.eq(0)]
+                with m.If(self.go):
+                    m.next = "Read Class"
+            with m.State("Read Class"):
+                m.next = "Class"
+            with m.State("Class"):
+                m.d.sync += [info.eq(self.infos.read_data), base.eq(self.image + self.infos.read_data[:32])]
+                m.next = "Read Feature"
+            with m.State("Read Feature"):
+                m.d.comb += self.entry_en.eq(1)
+                m.next = "Feature"
+                with m.If(words > capacity):
+                    m.d.comb += self.malformed.eq(1)
+                with m.If(position == self.active):
+                    m.d.sync += exhausted.eq(1)
+                    m.next = "Close"
+            with m.State("Feature"):
+                m.d.sync += feature.eq(self.entry)
+                m.next = "Classify"
+            with m.State("Classify"):
+                with m.If(feature.index < info.end):
+                    m.d.sync += position.eq(position + 1)
+                    m.next = "Multiply"
+                    with m.If(words == 0):
+                        m.next = "Read Feature"
+                with m.Elif(slot + 1 == self.block_header.classes):
+                    m.d.comb += self.malformed.eq(1)
+                    m.next = "Idle"
+                with m.Else():
+                    m.d.sync += slot.eq(slot + 1)
+                    m.next = "Read Class"
+            with m.State("Multiply"):
+                m.d.sync += [offset.eq(feature.index * words), second.eq(0)]
+                m.d.comb += self.fetched.eq(1)
+                m.next = "Address"
+            with m.State("Address"):
+                m.d.sync += address.eq(base + Mux(pair, offset << 1, offset))
+                m.next = "Segment"
+                with m.If(lane == config.lanes):
+                    m.next = "Close"
+            with m.State("Segment"):
+                send(OrderKind.SEGMENT, address, words, "Read Feature")
+                with m.If(self.orders.ready):
+                    m.d.sync += [lane.eq(lane + 1), address.eq(address + words)]
+                    with m.If(pair & ~second):
+                        m.d.sync += second.eq(1)
+                        m.next = "Segment"
+                        with m.If(lane == config.lanes - 1):
+                            m.next = "Close"
+            with m.State("Close"):
+                with m.If(exhausted & ~parameters_out):
+                    m.next = "Biases"
+                with m.Else():
+                    m.d.comb += [destination.first.eq(rounds == 0), destination.last.eq(exhausted)]
+                    send(OrderKind.ROUND, 0, 0, "Segment")
+                    with m.If(self.orders.ready):
+                        m.d.sync += [lane.eq(0), rounds.eq(Mux(rounds[1], 2, rounds + 1))]
+                        with m.If(exhausted):
+                            m.d.comb += self.done.eq(1)
+                            m.next = "Idle"
+                        with m.Elif((rounds == 1) & ~parameters_out):
+                            m.next = "Biases"
+            with m.State("Biases"):
+                m.d.sync += parameters_out.eq(1)
+                send(OrderKind.BIASES, self.parameters, self.bias_words, "Multipliers")
+            with m.State("Multipliers"):
+                send(OrderKind.MULTIPLIERS, self.parameters + self.bias_words, self.multiplier_words, "Segment")
+                with m.If(self.orders.ready & exhausted):
+                    m.next = "Close"
+        return m

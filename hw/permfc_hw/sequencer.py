@@ -1,0 +1,211 @@
+"""Sequencer: walks the image's program, block after block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from permfc.config import EngineConfig
+from permfc.format import IMAGE_HEADER, MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode, words
+
+from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
+from .orders import ADDRESS_BITS, Order, OrderKind, word_address_shape
+
+FLUSH_CYCLES = 64  # more than any pipeline's length
+
+
+class Sequencer(wiring.Component):
+    """Orders the image header and the descriptors, checks them, and lets the segment fetcher do each block.
+
+    It runs ahead of the lanes: a layer's descriptors are fetched while the layer before is decoded, its segments once
+    that one's results are complete.
+
+    Members
+    -------
+    start, clear : In(1)
+        Strobes; ``clear`` forgets ``done`` and ``error``.
+    image_base : In(32)
+        Byte address of the image.
+    busy, done : Out(1)
+    error : Out(ErrorCode)
+        Of the last run.
+    image_header, block_header, header_done, infos_done : In
+        From the loader.
+    received : In
+        Values in the appended bank of the activation store.
+    swap : Out(1)
+        Strobe for the activation store.
+    layer_done, final : In(1)
+        Strobe: a layer's last result is out; it was the final layer's.
+    orders : Out(stream of Order)
+    image, parameters : Out
+        Word addresses of the image and of the current block's biases.
+    bias_words, multiplier_words : Out(14)
+    go : Out(1)
+        Strobe for the segment fetcher.
+    fetched_all, malformed : In(1)
+        Strobes from the segment fetcher.
+    owed, failed, timed_out : In(1)
+        From the read master.
+    flush : Out(1)
+        Between runs: everything on the way is dropped.
+    fail : Out(1)
+        Strobe: the run failed and nothing of it is left.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        address = word_address_shape(config)
+        super().__init__({
+            "start": In(1),
+            "clear": In(1),
+            "image_base": In(ADDRESS_BITS),
+            "busy": Out(1),
+            "done": Out(1),
+            "error": Out(ErrorCode),
+            "image_header": In(IMAGE_HEADER_LAYOUT),
+            "block_header": In(BLOCK_HEADER_LAYOUT),
+            "header_done": In(1),
+            "infos_done": In(1),
+            "received": In(range(config.features + 2)),
+            "swap": Out(1),
+            "layer_done": In(1),
+            "final": In(1),
+            "orders": Out(stream.Signature(Order(config))),
+            "image": Out(address),
+            "parameters": Out(address),
+            "bias_words": Out(14),
+            "multiplier_words": Out(14),
+            "go": Out(1),
+            "fetched_all": In(1),
+            "malformed": In(1),
+            "owed": In(1),
+            "failed": In(1),
+            "timed_out": In(1),
+            "flush": Out(1),
+            "fail": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bus_bytes = self.config.bus_bytes
+        header_words = words(IMAGE_HEADER.itemsize, bus_bytes)
+        program = self.parameters  # address of what comes next in the program
+        descriptor_words = Signal(16)
+        list_ready, finished = Signal(), Signal()
+        faults = ((self.malformed, ErrorCode.DESCRIPTOR), (self.timed_out, ErrorCode.TIMEOUT), (self.failed, ErrorCode.BUS))
+        wait = Signal(range(FLUSH_CYCLES))
+        block, header = self.block_header, self.image_header
+        m.d.comb += [
+            self.image.eq(self.image_base >> ceil_log2(bus_bytes)),
+            self.bias_words.eq((block.outputs * 4 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
+            self.multiplier_words.eq((block.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
+            self.busy.eq(1),
+        ]
+        with m.If(self.layer_done):
+            m.d.sync += finished.eq(self.final)
+            with m.If(~self.final):
+                m.d.comb += self.swap.eq(1)
+                m.d.sync += list_ready.eq(1)
+
+        def read(kind: OrderKind, address: object, count: object, following: str) -> None:
+            destination = self.orders.payload.destination
+            m.d.comb += [self.orders.valid.eq(1), self.orders.payload.address.eq(address), destination.kind.eq(kind), destination.words.eq(count)]
+            with m.If(self.orders.ready):
+                m.d.sync += program.eq(address + count)
+                m.next = following
+
+        def stop(code: ErrorCode) -> None:
+            m.d.sync += [self.error.eq(code), wait.eq(0)]
+            m.next = "Abort"
+
+        @contextmanager
+        def working(state: str) -> Iterator[None]:
+            with m.State(state):
+                yield
+                for fault, code in faults:
+                    with m.If(fault):
+                        stop(code)
+
+        with m.FSM():
+            with m.State("Idle"):
+                m.d.comb += [self.flush.eq(1), self.busy.eq(0)]
+                m.d.sync += [list_ready.eq(0), finished.eq(0)]
+                with m.If(self.clear):
+                    m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
+                with m.If(self.start):
+                    m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
+                    m.next = "Image Header"
+                    with m.If(self.owed):
+                        stop(ErrorCode.TIMEOUT)
+            with working("Image Header"):
+                read(OrderKind.HEADER, self.image, header_words, "Await Image Header")
+            with working("Await Image Header"):
+                m.d.sync += descriptor_words.eq(self.image_header.descriptor_words)
+                with m.If(self.header_done):
+                    m.next = "Check Image"
+            with working("Check Image"):
+                with m.If(header.magic != MAGIC):
+                    stop(ErrorCode.MAGIC)
+                with m.Elif(header.version != VERSION):
+                    stop(ErrorCode.VERSION)
+                with m.Elif(self._needs_another_engine()):
+                    stop(ErrorCode.CONFIG)
+                with m.Elif(header.inputs != self.received):
+                    stop(ErrorCode.INPUT_LENGTH)
+                with m.Elif(header.descriptor_words == 0):
+                    stop(ErrorCode.DESCRIPTOR)
+                with m.Else():
+                    m.d.comb += self.swap.eq(1)
+                    m.d.sync += list_ready.eq(1)
+                    m.next = "Descriptor"
+            with working("Descriptor"):
+                read(OrderKind.DESCRIPTOR, program, descriptor_words, "Await Descriptor")
+            with working("Await Descriptor"):
+                with m.If(self.infos_done):
+                    m.next = "Check Block"
+            with working("Check Block"):
+                with m.If(self._is_malformed_block()):
+                    stop(ErrorCode.DESCRIPTOR)
+                with m.Elif(list_ready):
+                    m.d.comb += self.go.eq(1)
+                    m.next = "Fetch"
+            with working("Fetch"):
+                m.d.sync += descriptor_words.eq(block.next_words)
+                with m.If(self.fetched_all):
+                    m.d.sync += program.eq(program + self.bias_words + self.multiplier_words)
+                    with m.If((block.flags & BlockFlag.LAST) != 0):
+                        m.d.sync += list_ready.eq(0)
+                    m.next = "Next Block"
+            with working("Next Block"):
+                m.next = "Descriptor"
+                with m.If(descriptor_words == 0):
+                    m.next = "Finish"
+            with working("Finish"):
+                with m.If(finished):
+                    m.d.sync += self.done.eq(1)
+                    m.next = "Idle"
+            with m.State("Abort"):
+                m.d.comb += self.flush.eq(1)
+                with m.If(~wait.all()):
+                    m.d.sync += wait.eq(wait + 1)
+                with m.Elif(~self.owed | self.timed_out):
+                    m.d.comb += self.fail.eq(1)
+                    m.next = "Idle"
+        return m
+
+    def _needs_another_engine(self) -> Value:
+        header, config = self.image_header, self.config
+        return ((header.bus_bytes_log2 != ceil_log2(config.bus_bytes)) | (header.levels > config.levels)
+                | (header.features > config.features) | (header.block_outputs > config.block_outputs)
+                | (header.accumulator_bits > config.accumulator_bits))
+
+    def _is_malformed_block(self) -> Value:
+        block = self.block_header
+        return ((block.outputs == 0) | (block.outputs > self.config.block_outputs)
+                | (block.classes == 0) | (block.classes > MAX_CLASSES))

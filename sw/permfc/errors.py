@@ -1,0 +1,32 @@
+"""The exceptions that permfc raises for a user's mistake or a device's fault.
+
+Each message is one sentence that names the culprit, the value and the cure; the command line prints it and exits with status 2.
+"""
+
+
+class PermfcError(Exception):
+    """Base of every error below."""
+
+
+class ConfigError(PermfcError, ValueError):
+    """An engine configuration, or a network for an engine, is out of its limits."""
+
+
+class ModelError(PermfcError, ValueError):
+    """A trained network or its calibration data cannot be used: wrong shape, NaN, unsupported operator."""
+
+
+class FormatError(PermfcError, ValueError):
+    """A model file or an image is damaged, truncated, or of another version."""
+
+
+class InputError(PermfcError, ValueError):
+    """An input vector has the wrong length, type or range."""
+
+
+class DeviceError(PermfcError, RuntimeError):
+    """A device reported an error, or did not answer in time."""
+
+
+class ToolError(PermfcError, RuntimeError):
+    """A program that a job needs is missing or failed."""

@@ -1,0 +1,125 @@
+"""Everything that both sides of the bus know: the layout of an image, the register map, error codes.
+
+docs/format.md describes the same bytes in prose. All integers are little-endian; a *word* is one beat of the memory bus
+(``bus_bits``), and each region of an image is padded with zeros to whole words.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+
+MAGIC = 0x31434650  # "PFC1"
+VERSION = 1
+
+MAX_LEVELS = 16
+MAX_CLASSES = 16
+MAX_CODE_BITS = 8
+MAX_SHIFT = 47
+IMAGE_ALIGNMENT = 4096  # an image starts on a 4 KiB boundary, which no AXI burst may cross
+
+IMAGE_HEADER = np.dtype([
+    ("magic", "<u4"),
+    ("version", "<u2"),
+    ("bus_bytes_log2", "u1"),
+    ("levels", "u1"),             # most levels of any class: 8 or 16
+    ("inputs", "<u2"),            # features of the first layer
+    ("features", "<u2"),          # most inputs or outputs of any layer
+    ("block_outputs", "<u2"),     # most outputs of any block
+    ("descriptor_words", "<u2"),  # words of the first block's descriptor region
+    ("image_bytes", "<u4"),
+    ("host_offset", "<u4"),       # byte offset of the host section
+    ("accumulator_bits", "<u4"),  # width that holds every partial sum, proved by the packer
+    ("crc32", "<u4"),             # of the whole image, with this field zero
+])
+
+BLOCK_HEADER = np.dtype([
+    ("features", "<u2"),
+    ("outputs", "<u2"),
+    ("classes", "u1"),            # class slots, 1 to 16
+    ("flags", "u1"),
+    ("shift", "u1"),
+    ("reserved", "u1"),
+    ("next_words", "<u2"),        # words of the next block's descriptor region, 0 at the end
+    ("reserved2", "<u2"),
+    ("reserved3", "<u4"),
+])
+
+CLASS_INFO = np.dtype([
+    ("base", "<u4"),              # word offset of feature 0's segment, extrapolated, modulo 2**32
+    ("end", "<u2"),               # first feature after this class
+    ("words", "<u2"),             # bits 0..11 words of one lane's segment; bit 15 PAIR
+])
+
+LEVEL_ENTRY = np.dtype([("level", "i1"), ("aux", "u1")])  # 16 a class slot
+
+PAIR = 1 << 15
+WORDS_MASK = (1 << 12) - 1
+CODE_ENDS = 1 << 7  # in aux[d - 1]: no codeword is longer than d bits
+
+
+class BlockFlag(enum.IntFlag):
+    """Bits of a block's ``flags``."""
+
+    FIRST = 1   # first block of its layer
+    LAST = 2    # last block of its layer: the outputs become the next layer's activations
+    FINAL = 4   # of the last layer: results go to the output stream, zeros included
+    RELU = 8    # clamp to 0..127 instead of -128..127
+    RAW = 16    # hand out accumulators as they are (int32), only with FINAL
+
+
+class Register(enum.IntEnum):
+    """Byte addresses of the AXI4-Lite registers, 32 bits each."""
+
+    ID = 0x00             # MAGIC
+    VERSION = 0x04        # VERSION
+    CONFIG0 = 0x08        # lanes | log2(bus bytes) << 8 | levels << 16 | outstanding << 24
+    CONFIG1 = 0x0C        # block_outputs | features << 16
+    CONFIG2 = 0x10        # accumulator_bits
+    CONTROL = 0x14        # write: bit 0 start, bit 1 clear
+    STATUS = 0x18         # bit 0 busy, bit 1 done, bits 15..8 error code
+    IMAGE_BASE = 0x1C     # byte address of the image
+    CYCLES = 0x20
+    BEATS = 0x24
+    SEGMENTS_FETCHED = 0x28
+    SEGMENTS_SKIPPED = 0x2C
+    CYCLES_STARVED = 0x30
+    CYCLES_STALLED = 0x34
+
+
+class Control(enum.IntFlag):
+    """Bits written to ``Register.CONTROL``."""
+
+    START = 1  # run the network on the input that was streamed in
+    CLEAR = 2  # discard input, results and error
+
+
+class Status(enum.IntFlag):
+    """Bits of ``Register.STATUS``."""
+
+    BUSY = 1
+    DONE = 2
+
+
+class ErrorCode(enum.IntEnum):
+    """Why a run stopped: bits 15..8 of ``Register.STATUS``."""
+
+    NONE = 0
+    BUS = 1           # the memory answered a read with an error response
+    MAGIC = 2         # no image at IMAGE_BASE
+    VERSION = 3       # an image of another format version
+    CONFIG = 4        # an image for another bus width or for larger limits
+    INPUT_LENGTH = 5  # more or fewer input values than the network has inputs
+    TIMEOUT = 6       # the memory did not answer
+    DESCRIPTOR = 7    # a block descriptor out of range
+
+
+def words(byte_count: int, bus_bytes: int) -> int:
+    """Bus words that hold ``byte_count`` bytes."""
+    return -(-byte_count // bus_bytes)
+
+
+def padded(byte_count: int, bus_bytes: int) -> int:
+    """Bytes of a region of ``byte_count`` bytes after padding to whole bus words."""
+    return words(byte_count, bus_bytes) * bus_bytes
