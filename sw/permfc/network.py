@@ -204,7 +204,7 @@ class Network:
                 raise ModelError(f"Layer {number} has {layer.outputs} outputs, but layer {number + 1} has {following.features} features")
             if layer.raw:
                 raise ModelError(f"Layer {number} has raw results, which only the last layer can have")
-        if not (np.isfinite(self.input_scale) and self.input_scale > 0):
+        if not (np.isfinite(np.float32(self.input_scale)) and np.float32(self.input_scale) > 0):
             raise ModelError(f"Input scale must be a positive number, not {self.input_scale!r}")
         object.__setattr__(self, "input_scale", float(np.float32(self.input_scale)))
         check_array("Input classes of a network", self.input_class, np.uint8, (self.inputs,))
