@@ -1,0 +1,208 @@
+"""Images: what is packed comes back, byte for byte where the format says so, and the traffic law counts what is stored."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from networks import network_of, random_inputs, random_layer, random_network
+from permfc import ConfigError, EngineConfig, InputError, Kind, Network, Segments
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag
+from permfc.image import pack, parse, predicted_traffic, required, size_report
+from permfc.layout import image_layout
+
+seeds = st.integers(0, 2**32 - 1)
+shapes = st.lists(st.one_of(st.integers(1, 60), st.just(77)), min_size=2, max_size=4)
+buses = st.sampled_from([16, 32, 64, 128, 256, 512])
+
+
+def assert_same(a: Network, b: Network) -> None:
+    """Assert that two networks agree in everything that an image stores."""
+    assert (a.input_scale, len(a.layers)) == (b.input_scale, len(b.layers))
+    np.testing.assert_array_equal(a.input_class, b.input_class)
+    np.testing.assert_array_equal(a.output_scale, b.output_scale)
+    for one, other in zip(a.layers, b.layers, strict=True):
+        assert (one.shift, one.relu, one.raw) == (other.shift, other.relu, other.raw)
+        np.testing.assert_array_equal(one.bias, other.bias)
+        np.testing.assert_array_equal(one.mul, other.mul)
+        np.testing.assert_array_equal(one.weights(), other.weights())
+        for classes, others in zip(one.blocks, other.blocks, strict=True):
+            for segments, twin in zip(classes, others, strict=True):
+                assert (segments.kind, segments.first, segments.end) == (twin.kind, twin.first, twin.end)
+                np.testing.assert_array_equal(segments.levels, twin.levels)
+                np.testing.assert_array_equal(segments.counts, twin.counts)
+
+
+@settings(deadline=None)
+@given(seeds, shapes, buses, st.integers(1, 64), st.integers(1, 6))
+def test_pack_and_parse(seed, shape, bus_bits, block_outputs, classes):
+    network = random_network(seed, shape, block_outputs=block_outputs, classes=classes)
+    config = EngineConfig(bus_bits=bus_bits, block_outputs=64)
+    image = parse(pack(network, config))
+    assert image.bus_bits == bus_bits
+    assert_same(network, image.network())
+    x = random_inputs(seed, shape[0], 2)
+    np.testing.assert_array_equal(image.network().compute(x), network.compute(x))
+
+
+@pytest.mark.parametrize("shape", [(617, 300, 26), (1, 1), (1, 700), (700, 1)])
+def test_shapes_of_real_layers(shape):
+    network = random_network(1, shape, block_outputs=512, classes=8)
+    assert_same(network, parse(pack(network, EngineConfig())).network())
+
+
+def test_an_image_depends_on_the_bus_only():
+    network = random_network(2, (30, 20), block_outputs=16)
+    small, large = EngineConfig(lanes=4, block_outputs=16, features=32), EngineConfig(lanes=32, block_outputs=4096, features=32768)
+    assert pack(network, small) == pack(network, large)
+    assert pack(network, small) != pack(network, EngineConfig(bus_bits=64))
+
+
+def test_fields_lie_where_the_format_says():
+    rng = np.random.default_rng(4)
+    layers = [
+        random_layer(rng, 9, 20, block_outputs=16, kinds=[Kind.DENSE8], classes=1, relu=True),
+        random_layer(rng, 20, 3, kinds=[Kind.PREFIX, Kind.EMPTY], classes=3, raw=True),
+    ]
+    network = network_of(layers, rng)
+    image = pack(network, EngineConfig(bus_bits=64))
+    header = np.frombuffer(image, IMAGE_HEADER, 1)[0]
+    assert image[:4] == b"PFC1"
+    descriptor = 16 + 16 + 64
+    fields = header["bus_bytes_log2"], header["levels"], header["inputs"], header["features"], header["block_outputs"], header["descriptor_words"]
+    assert fields == (3, 16, 9, 20, 16, descriptor // 8)
+    assert header["image_bytes"] == len(image)
+    assert header["crc32"] == zlib.crc32(image[:28] + bytes(4) + image[32:])
+    assert header["accumulator_bits"] == network.accumulator_bits
+
+    block = np.frombuffer(image, BLOCK_HEADER, 1, 32)[0]
+    assert (block["features"], block["outputs"], block["classes"], block["shift"]) == (9, 16, 2, layers[0].shift)
+    assert block["flags"] == BlockFlag.FIRST | BlockFlag.RELU
+    assert block["next_words"] == descriptor // 8
+    infos = np.frombuffer(image, CLASS_INFO, 2, 48)
+    assert infos["end"].tolist() == [9, 9]
+    assert infos["words"].tolist() == [1 | PAIR, 0]
+    tables = np.frombuffer(image, np.int8, 64, 64).reshape(2, 16, 2)[..., 0]
+    assert tables.tolist() == [list(range(-128, 128, 16)), list(range(16))]
+    np.testing.assert_array_equal(np.frombuffer(image, "<i4", 16, 128), layers[0].bias[:16])
+    np.testing.assert_array_equal(np.frombuffer(image, "<u2", 16, 192), layers[0].mul[:16])
+
+    second = np.frombuffer(image, BLOCK_HEADER, 1, 224)[0]
+    assert (second["outputs"], second["flags"]) == (4, BlockFlag.LAST | BlockFlag.RELU)
+    third = np.frombuffer(image, BLOCK_HEADER, 1, 224 + descriptor + 16 + 8)[0]
+    assert third["flags"] == BlockFlag.FIRST | BlockFlag.LAST | BlockFlag.FINAL | BlockFlag.RAW
+    assert third["next_words"] == 0
+    host = image[header["host_offset"]:]
+    assert np.frombuffer(host, "<f4", 1)[0] == network.input_scale
+    assert np.frombuffer(host, "<u2", 2, 4).tolist() == [9, 3]
+    assert len(host) == 8 + 12 + 5
+
+
+@given(seeds, buses)
+def test_a_segment_is_found_without_pointers(seed, bus_bits):
+    network = random_network(seed, (40, 30), block_outputs=16, classes=5, kinds=[Kind.PREFIX, Kind.EMPTY])
+    image = pack(network, EngineConfig(bus_bits=bus_bits))
+    layout = image_layout(network, bus_bits // 8)
+    for block in layout.blocks:
+        infos = np.frombuffer(image, CLASS_INFO, block.slots, (block.offset + block.header_words) * layout.bus_bytes)
+        for info, segments, start in zip(infos, block.classes, block.segment_offsets, strict=True):
+            if segments.kind is Kind.PREFIX:
+                for feature in (segments.first, segments.end - 1):
+                    address = (int(info["base"]) + feature * int(info["words"])) % 2**32
+                    assert address == start + (feature - segments.first) * int(info["words"])
+
+
+@settings(deadline=None)
+@given(seeds, shapes, buses, st.integers(1, 64))
+def test_size_report_counts_every_byte(seed, shape, bus_bits, block_outputs):
+    network = random_network(seed, shape, block_outputs=block_outputs)
+    config = EngineConfig(bus_bits=bus_bits, block_outputs=64)
+    image = pack(network, config)
+    report = size_report(network, config)
+    assert report.image_bytes == len(image)
+    assert report.bits_per_weight == 8 * len(image) / sum(layer.features * layer.outputs for layer in network.layers)
+    assert all(layer.padding >= 0 for layer in report.layers)
+    as_dict = report.as_dict()
+    assert as_dict["header"] + as_dict["host"] + sum(layer["total"] for layer in as_dict["layers"]) == len(image)
+
+
+def test_size_report_by_hand():
+    segments = Segments.prefix(0, np.array([1, 2], dtype=np.int8), np.array([5, 4]), np.array([[0, 1] * 4 + [0]] * 3, dtype=np.uint8))
+    layer = random_layer(np.random.default_rng(0), 3, 9, kinds=[Kind.EMPTY])
+    network = network_of([type(layer)(3, 9, 9, ((segments,),), layer.bias, layer.mul, layer.shift, False, False)], np.random.default_rng(0))
+    size = size_report(network, EngineConfig(bus_bits=32)).layers[0]
+    assert (size.weights, size.descriptors, size.class_infos, size.level_tables, size.parameters) == (27, 16, 8, 32, 54)
+    assert (size.segments, size.padding) == (4, 2 + 3 * 4 - 4)  # 27 bits of code; three words hold them, and 18 bytes of multipliers take 20
+    assert size.total == 16 + 8 + 32 + 54 + 4 + 10
+
+
+@settings(deadline=None)
+@given(seeds, shapes, buses, st.integers(1, 64), st.sampled_from([0.0, 0.3, 1.0]))
+def test_traffic_is_that_of_the_nonzero_activations(seed, shape, bus_bits, block_outputs, density):
+    network = random_network(seed, shape, block_outputs=block_outputs, classes=4)
+    config = EngineConfig(bus_bits=bus_bits, block_outputs=64)
+    x = random_inputs(seed, shape[0], 3, density)
+    traffic = predicted_traffic(network, x, config)
+    layout = image_layout(network, config.bus_bytes)
+    assert traffic.header_words == -(-32 // config.bus_bytes)
+    received = network.layer_inputs(x)
+    for sample in range(3):
+        for number in range(len(network.layers)):
+            expected = fetched = features = 0
+            for block in (block for block in layout.blocks if block.layer == number):
+                expected += block.program_words
+                for segments, size in zip(block.classes, block.feature_words, strict=True):
+                    hits = np.count_nonzero(received[number][sample, segments.first:segments.end])
+                    expected += size * hits
+                    fetched += hits if segments.kind is not Kind.EMPTY else 0
+                    features += segments.features
+            assert traffic.layer_words[sample, number] == expected
+            assert traffic.fetched[sample, number] == fetched
+            assert traffic.skipped[sample, number] == features - fetched
+        assert traffic.total_words[sample] == traffic.header_words + traffic.layer_words[sample].sum()
+
+
+def test_a_run_with_every_activation_reads_the_whole_image():
+    network = random_network(6, (30, 40), block_outputs=16, classes=5)
+    config = EngineConfig(bus_bits=32)
+    traffic = predicted_traffic(network, np.ones(30, dtype=np.int8), config)
+    assert traffic.total_bytes.tolist() == [size_report(network, config).image_bytes - size_report(network, config).host]
+    nothing = predicted_traffic(network, np.zeros(30, dtype=np.int8), config)
+    assert nothing.segment_words.sum() == nothing.fetched.sum() == 0
+    assert nothing.skipped.tolist() == [[3 * 30]]
+
+
+def test_traffic_refuses_a_wrong_input():
+    with pytest.raises(InputError, match=r"Activations must be int8 \[batch, 5\], not int8 \[1, 4\]"):
+        predicted_traffic(random_network(0, (5, 3)), np.zeros(4, dtype=np.int8), EngineConfig())
+
+
+LARGE = random_network(0, (40, 100), block_outputs=100, kinds=[Kind.DENSE8])
+
+
+@pytest.mark.parametrize(("config", "message"), [
+    ({"features": 32}, r"needs an engine with features >= 100, but this one has 32: an EngineConfig with features=128 would fit"),
+    ({"block_outputs": 64}, r"needs an engine with block_outputs >= 100, but this one has 64: an EngineConfig with block_outputs=128 would fit"),
+    ({"levels": 8}, r"needs an engine with levels >= 16, but this one has 8: an EngineConfig with levels=16 would fit"),
+    ({"accumulator_bits": 16}, r"needs an engine with accumulator_bits >= \d+, but this one has 16: an EngineConfig with accumulator_bits=\d+ would"),
+    ({"features": 32, "levels": 8}, r"an EngineConfig with features=128, levels=16 would fit"),
+])
+def test_an_engine_that_is_too_small(config, message):
+    with pytest.raises(ConfigError, match=message):
+        pack(LARGE, EngineConfig(**config))
+
+
+def test_the_required_configuration_fits():
+    config = EngineConfig(**required(LARGE))
+    assert (config.features, config.block_outputs, config.levels, config.accumulator_bits) == (128, 128, 16, LARGE.accumulator_bits)
+    assert_same(LARGE, parse(pack(LARGE, config)).network())
+
+
+def test_no_engine_is_large_enough():
+    network = network_of([random_layer(np.random.default_rng(0), 1, 5000, block_outputs=5000, kinds=[Kind.EMPTY])], np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="block_outputs >= 5000.* no engine has enough: compress the network with block_outputs of at most 4096"):
+        pack(network, EngineConfig(features=8192))

@@ -1,0 +1,136 @@
+"""Damaged images: each is refused, with a sentence that says what is wrong."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from networks import network_of, random_layer, random_network
+from permfc import EngineConfig, FormatError, Kind
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER
+from permfc.image import pack, parse
+from permfc.layout import image_layout
+
+BUS_BYTES = 8
+NETWORK = network_of(
+    [
+        random_layer(np.random.default_rng(2), 12, 20, block_outputs=16, kinds=[Kind.PREFIX], classes=1, most_levels=3),
+        random_layer(np.random.default_rng(3), 20, 3, kinds=[Kind.DENSE8], classes=1),
+    ],
+    np.random.default_rng(4),
+)
+IMAGE = pack(NETWORK, EngineConfig(bus_bits=8 * BUS_BYTES))
+LAYOUT = image_layout(NETWORK, BUS_BYTES)
+
+
+def resealed(image: bytearray) -> bytes:
+    """The image with a CRC-32 that agrees, as a wrong packer would write it."""
+    image[28:32] = bytes(4)
+    image[28:32] = zlib.crc32(image).to_bytes(4, "little")
+    return bytes(image)
+
+
+def with_field(dtype: np.dtype, name: str, value: int, offset: int = 0) -> bytes:
+    """The image with one field of a structure at ``offset`` replaced."""
+    image = bytearray(IMAGE)
+    np.frombuffer(image, dtype, 1, offset)[name] = value
+    return resealed(image)
+
+
+def test_the_image_itself_is_fine():
+    assert parse(IMAGE).network().inputs == 12
+
+
+@given(st.integers(0, len(IMAGE) - 1))
+def test_every_truncation_is_found(size):
+    with pytest.raises(FormatError, match="Image is truncated: it has"):
+        parse(IMAGE[:size])
+
+
+@given(st.integers(0, 8 * len(IMAGE) - 1))
+def test_every_flipped_bit_is_found(bit):
+    image = bytearray(IMAGE)
+    image[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(FormatError, match="Image (is truncated|is damaged|has bytes after|has format version)|Not an image"):
+        parse(bytes(image))
+
+
+@given(st.integers(0, 8 * len(IMAGE) - 1))
+def test_a_matching_crc_does_not_hide_a_flipped_bit(bit):
+    image = bytearray(IMAGE)
+    image[bit // 8] ^= 1 << bit % 8
+    image = resealed(image)
+    try:
+        network = parse(image).network()
+    except FormatError:
+        return
+    assert pack(network, EngineConfig(bus_bits=8 * BUS_BYTES)) == image  # a weight, bias or scale changed: another, equally good image
+
+
+BLOCK = LAYOUT.header_words * BUS_BYTES
+INFO = BLOCK + LAYOUT.blocks[0].header_words * BUS_BYTES
+PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTES
+
+
+@pytest.mark.parametrize(("image", "message"), [
+    (b"", "Image is truncated: it has 0 bytes, its header alone takes 32"),
+    (IMAGE + b"x", f"Image has bytes after its end: it has {len(IMAGE) + 1} bytes, its header says {len(IMAGE)}"),
+    (with_field(IMAGE_HEADER, "magic", 0), "Not an image: it begins with 0x00000000 instead of 0x31434650"),
+    (with_field(IMAGE_HEADER, "version", 7), "Image has format version 7, this program reads version 1: pack the model file again"),
+    (with_field(IMAGE_HEADER, "bus_bytes_log2", 0), r"Image has a bus of 2\*\*0 bytes, it must be 2\*\*1 to 2\*\*6"),
+    (with_field(IMAGE_HEADER, "bus_bytes_log2", 7), r"Image has a bus of 2\*\*7 bytes, it must be 2\*\*1 to 2\*\*6"),
+    (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) + 1), f"Image has its host section at byte {len(IMAGE) + 1}, outside its {len(IMAGE)} bytes"),
+    (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) - 7), "Image is damaged: its host section has 7 bytes, less than 8"),
+    (with_field(IMAGE_HEADER, "host_offset", LAYOUT.host_offset - 8), "Image is damaged: its host section has|the segments of features"),
+    (with_field(IMAGE_HEADER, "host_offset", 40), "Image ends inside the block header at byte 32"),
+    (with_field(IMAGE_HEADER, "descriptor_words", 0), "Image is damaged: its program ends before the end of layer 0"),
+    (with_field(IMAGE_HEADER, "descriptor_words", 9), "Image is not canonical: byte 14 .image header. differs from what its contents require"),
+    (with_field(IMAGE_HEADER, "accumulator_bits", 9), "Image is not canonical: byte 24 .image header."),
+    (with_field(BLOCK_HEADER, "flags", 0, BLOCK), "Image is damaged: block 0 of layer 0 has flags 0x0, which break the layer order"),
+    (with_field(BLOCK_HEADER, "next_words", 0, BLOCK), "Image is damaged: its program ends before the end of layer 0"),
+    (with_field(BLOCK_HEADER, "classes", 17, BLOCK), "Image is damaged: a block has 17 class slots and 16 outputs"),
+    (with_field(BLOCK_HEADER, "outputs", 0, BLOCK), "Image is damaged: a block has 1 class slots and 0 outputs"),
+    (with_field(BLOCK_HEADER, "outputs", 65535, BLOCK), "Image ends inside the biases at byte"),
+    (with_field(BLOCK_HEADER, "shift", 0, BLOCK), "Image is damaged: Shift of a layer must be an integer from 1 to 47, not 0"),
+    (with_field(BLOCK_HEADER, "features", 13, BLOCK), "Image is damaged: Classes of block 0 must cover the 13 features without gaps"),
+    (with_field(BLOCK_HEADER, "reserved", 1, BLOCK), f"Image is not canonical: byte {BLOCK + 7} .descriptor or parameters of layer 0, block 0."),
+    (with_field(CLASS_INFO, "end", 0, INFO), "Image is damaged: a class has features 0 to -1 and 1 class slots"),
+    (with_field(CLASS_INFO, "base", 10**6, INFO), "Image is damaged: the segments of features 0 to 11 lie at byte 8000000, outside the image"),
+    (with_field(CLASS_INFO, "words", 0x8001, PAIR_INFO + 8), "Image is not canonical: byte"),
+    (with_field(CLASS_INFO, "words", 0, PAIR_INFO), "Image is damaged: a class has features 20 to 19 and 1 class slots"),
+])
+def test_damage(image, message):
+    with pytest.raises(FormatError, match=message):
+        parse(image)
+
+
+def test_nonzero_padding():
+    image = bytearray(IMAGE)
+    segment = LAYOUT.blocks[0].segment_offsets[0] * BUS_BYTES
+    bits = NETWORK.layers[0].blocks[0][0].bits
+    assert bits < 64 - 24  # both streams end before the middle of byte 4
+    image[segment + 4] ^= 1
+    with pytest.raises(FormatError, match=f"Image is not canonical: byte {segment + 4} .segments. differs from what its contents require"):
+        parse(resealed(image))
+
+
+def test_a_segment_of_another_composition():
+    image = bytearray(IMAGE)
+    start = LAYOUT.blocks[0].segment_offsets[0] * BUS_BYTES
+    image[start + 8:start + 16] = bytes(8)  # of feature 1: all level 0
+    with pytest.raises(FormatError, match="Image is damaged: Segment of feature 1 is not a permutation of the common sequence"):
+        parse(resealed(image))
+
+
+def test_a_code_that_is_not_the_optimal_one():
+    network = random_network(1, (5, 40), kinds=[Kind.PREFIX], classes=1)
+    image = bytearray(pack(network, EngineConfig(bus_bits=64)))
+    table = image_layout(network, 8).blocks[0]
+    unused = (table.offset + table.header_words + table.info_words) * 8 + 2 * 7 + 1  # aux 7 is zero
+    image[unused] = 5
+    with pytest.raises(FormatError, match=f"Image is not canonical: byte {unused} .descriptor or parameters of layer 0, block 0."):
+        parse(resealed(image))
