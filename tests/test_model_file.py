@@ -1,0 +1,158 @@
+"""Model files: what is saved comes back, and damage anywhere is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from networks import random_inputs, random_network
+from permfc import EngineConfig, FormatError, Kind, Network
+from permfc.image import pack
+from permfc.model_file import from_bytes, load, save, to_bytes
+
+seeds = st.integers(0, 2**32 - 1)
+shapes = st.lists(st.one_of(st.integers(1, 60), st.just(77)), min_size=2, max_size=4)
+NETWORK = random_network(8, (9, 12, 4), block_outputs=8, classes=3)  # its first layer has a class of each kind
+CONTENT = to_bytes(NETWORK)
+
+
+@settings(deadline=None)
+@given(seeds, shapes, st.integers(1, 64), st.integers(1, 6))
+def test_save_and_load(seed, shape, block_outputs, classes):
+    network = random_network(seed, shape, block_outputs=block_outputs, classes=classes)
+    loaded = from_bytes(to_bytes(network))
+    config = EngineConfig(block_outputs=64)
+    assert pack(loaded, config) == pack(network, config)
+    assert [layer.block_outputs for layer in loaded.layers] == [layer.block_outputs for layer in network.layers]
+    x = random_inputs(seed, shape[0], 2)
+    np.testing.assert_array_equal(loaded.compute(x), network.compute(x))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_each_kind_alone(kind):
+    network = random_network(0, (20, 10), kinds=[kind], block_outputs=4)
+    np.testing.assert_array_equal(from_bytes(to_bytes(network)).layers[0].weights(), network.layers[0].weights())
+
+
+def test_file_is_complete_and_reproducible(tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"an older file")
+    save(NETWORK, path)
+    assert path.read_bytes() == CONTENT == to_bytes(load(path))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_other_tools_can_read_it(tmp_path):
+    save(NETWORK, tmp_path / "net.safetensors")
+    tensors = safetensors.numpy.load_file(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(tensors["layers.1.bias"], NETWORK.layers[1].bias)
+    classes = NETWORK.layers[0].classes
+    assert tensors["layers.0.ends"].tolist() == [segments.end for segments in classes]
+    assert tensors["layers.0.levels"].shape == (2, len(classes), 16)
+    assert tensors["crc32"][0] == zlib.crc32(CONTENT.replace(tensors["crc32"].tobytes(), bytes(4)))
+
+
+def test_segments_take_whole_bytes_only():
+    network = random_network(5, (64, 64), kinds=[Kind.PREFIX], block_outputs=64)
+    stored = safetensors.numpy.load(to_bytes(network))["layers.0.segments"].size
+    assert stored == sum(-(-segments.bits // 8) * segments.features for segments in network.layers[0].classes)
+
+
+@given(st.integers(0, len(CONTENT) - 1))
+def test_every_truncation_is_found(size):
+    with pytest.raises(FormatError, match="Model file is truncated"):
+        from_bytes(CONTENT[:size])
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 8 * len(CONTENT) - 1))
+def test_every_flipped_bit_is_found(bit):
+    content = bytearray(CONTENT)
+    content[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(FormatError, match="Model file is (damaged|truncated|not a permfc model file)|Model file has format version"):
+        from_bytes(bytes(content))
+
+
+def rewritten(change) -> bytes:
+    """The model file after ``change(tensors, metadata)``, with a CRC-32 that agrees."""
+    tensors = safetensors.numpy.load(CONTENT)
+    size = int.from_bytes(CONTENT[:8], "little")
+    metadata = json.loads(json.loads(CONTENT[8:8 + size])["__metadata__"]["permfc"])
+    tensors = {name: tensor.copy() for name, tensor in tensors.items()}
+    change(tensors, metadata)
+    tensors["crc32"][0] = 0
+    content = bytearray(safetensors.numpy.save(tensors, {"permfc": json.dumps(metadata)}))
+    size = int.from_bytes(content[:8], "little")
+    start = 8 + size + json.loads(content[8:8 + size])["crc32"]["data_offsets"][0]
+    content[start:start + 4] = zlib.crc32(content).to_bytes(4, "little")
+    return bytes(content)
+
+
+def test_rewriting_alone_changes_nothing():
+    assert pack(from_bytes(rewritten(lambda tensors, metadata: None)), EngineConfig()) == pack(NETWORK, EngineConfig())
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda tensors, metadata: metadata.update(version=2), "net has format version 2, this program reads version 1: compress the network again"),
+    (lambda tensors, metadata: tensors.pop("layers.1.bias"), "net is incomplete: it has no layers.1.bias"),
+    (lambda tensors, metadata: metadata.pop("layers"), "net is incomplete: it has no layers"),
+    (lambda tensors, metadata: metadata["layers"][0].update(shift=99), "net is damaged: Shift of a layer must be an integer from 1 to 47, not 99"),
+    (lambda tensors, metadata: metadata["layers"][0].update(outputs="9"), "net is damaged: "),
+    (lambda tensors, metadata: metadata["layers"].pop(), "net is damaged: Output scale of a network must be an array"),
+    (lambda tensors, metadata: metadata.update(input_scale=-1), "net is damaged: Input scale must be a positive number, not -1"),
+    (lambda tensors, metadata: tensors.update({"layers.0.kinds": np.full(3, 9, dtype=np.uint8)}), "net is damaged: "),
+    (lambda tensors, metadata: tensors.update({"layers.0.segments": np.append(tensors["layers.0.segments"], np.uint8(0))}),
+     r"net is damaged: layers.0.segments has \d+ bytes, its classes take \d+"),
+    (lambda tensors, metadata: tensors.update({"layers.0.segments": tensors["layers.0.segments"][:-40]}), "net is damaged: "),
+    (lambda tensors, metadata: tensors.update({"layers.0.bias": tensors["layers.0.mul"]}), r"net is damaged: Bias of a layer must be an array int32"),
+    (lambda tensors, metadata: tensors["layers.0.counts"].fill(0), "net is damaged: "),
+])
+def test_contradictory_contents(change, message):
+    with pytest.raises(FormatError, match=message):
+        from_bytes(rewritten(change), "net")
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"", "net is truncated or not a safetensors file: it has 0 bytes, its header would end at 8"),
+    (b"PK\x03\x04 a zip file of another tool", "net is truncated or not a safetensors file"),
+    (bytes(64), "net is damaged or not a safetensors file: its header is not readable"),
+    (safetensors.numpy.save({"fc1.weight": np.zeros((2, 2))}), "net is not a permfc model file: compress a trained network with `permfc compress`"),
+    (safetensors.numpy.save({"x": np.zeros(1)}, {"permfc": "[]"}), "net is not a permfc model file"),
+    (CONTENT + b"\0", f"net is damaged: it has {len(CONTENT) + 1} bytes, its header says {len(CONTENT)}"),
+])
+def test_other_files(content, message):
+    with pytest.raises(FormatError, match=message):
+        from_bytes(content, "net")
+
+
+def test_unreadable_path(tmp_path):
+    with pytest.raises(FormatError, match=r"Cannot read .*absent.safetensors: No such file or directory"):
+        load(tmp_path / "absent.safetensors")
+    with pytest.raises(FormatError, match=r"Cannot read .*: Is a directory"):
+        load(tmp_path)
+
+
+def test_nothing_half_written(tmp_path, monkeypatch):
+    with pytest.raises(FormatError, match=r"Cannot write .*net: No such file or directory"):
+        save(NETWORK, tmp_path / "no" / "net")
+
+    def fail(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(FormatError, match=r"Cannot write .*net: No space left on device"):
+        save(NETWORK, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_input_scale_survives_exactly():
+    network = Network(NETWORK.layers, 1 / 3, NETWORK.input_class, NETWORK.output_scale)
+    assert from_bytes(to_bytes(network)).input_scale == network.input_scale
+    assert from_bytes(to_bytes(dataclasses.replace(network, input_scale=7e-39))).input_scale == float(np.float32(7e-39))
