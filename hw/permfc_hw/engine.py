@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, ValueCastable
+from amaranth.hdl import Cat, Module, ResetInserter, Signal, ValueCastable
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2
@@ -129,7 +129,7 @@ class Engine(wiring.Component):
         valid, ready, has_words = Signal(), Signal(), Signal()
         m.d.comb += [
             valid.eq(sequencer.orders.valid | fetcher.orders.valid),
-            order.eq(Mux(sequencer.orders.valid, sequencer.orders.payload, fetcher.orders.payload)),
+            order.eq(fetcher.orders.payload),
             has_words.eq(order.destination.kind != orders.OrderKind.ROUND),
             ready.eq(queue.i.ready & (runs.ready | ~has_words)),
             sequencer.orders.ready.eq(ready),
@@ -140,6 +140,12 @@ class Engine(wiring.Component):
             runs.payload.address.eq(order.address),
             runs.payload.words.eq(order.destination.words),
         ]
+        with m.If(sequencer.orders.valid):
+            m.d.comb += [
+                order.address.eq(sequencer.orders.payload.address),
+                order.destination.kind.eq(sequencer.orders.payload.kind),
+                order.destination.words.eq(sequencer.orders.payload.words),
+            ]
         connect(m, queue.o, self.loader.orders)
 
     def _connect_memory(self, m: Module) -> None:

@@ -51,6 +51,8 @@ class Order(data.StructLayout):
         super().__init__({"address": word_address_shape(config), "destination": Destination(config)})
 
 
-def order(config: EngineConfig, address: object = 0, **destination: object) -> dict[str, object]:
-    """Initial value of an order for ``Signal.eq`` by way of the layout's fields."""
-    return {"address": address, "destination": destination}
+class ProgramOrder(data.StructLayout):
+    """An order for a part of the image's program, which needs no lane."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__({"address": word_address_shape(config), "kind": OrderKind, "words": WORDS_BITS})

@@ -76,7 +76,7 @@ class Requantiser(wiring.Component):
         scaled = self._scale(m, memory.read_data)
         result = self._clamp(m, self._shift(m, scaled))
         valid, end = Signal(self.latency), Signal(self.latency)
-        m.d.sync += [valid.eq(Cat(self.total_en, valid)), end.eq(Cat(self.end, end))]
+        m.d.sync += [valid.eq(Cat(self.total_en & ~self.emission.raw, valid)), end.eq(Cat(self.end, end))]
         with m.If(self.emission.raw):
             m.d.comb += [self.value_en.eq(self.total_en), self.value.eq(self.total), self.emitted.eq(self.total_en & self.end)]
         with m.Else():

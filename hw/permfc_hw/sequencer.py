@@ -14,7 +14,7 @@ from permfc.config import EngineConfig
 from permfc.format import IMAGE_HEADER, MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode, words
 
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
-from .orders import ADDRESS_BITS, Order, OrderKind, word_address_shape
+from .orders import ADDRESS_BITS, OrderKind, ProgramOrder, word_address_shape
 
 FLUSH_CYCLES = 64  # more than any pipeline's length
 
@@ -42,7 +42,7 @@ class Sequencer(wiring.Component):
         Strobe for the activation store.
     layer_done, final : In(1)
         Strobe: a layer's last result is out; it was the final layer's.
-    orders : Out(stream of Order)
+    orders : Out(stream of ProgramOrder)
     image, parameters : Out
         Word addresses of the image and of the current block's biases.
     bias_words, multiplier_words : Out(14)
@@ -76,7 +76,7 @@ class Sequencer(wiring.Component):
             "swap": Out(1),
             "layer_done": In(1),
             "final": In(1),
-            "orders": Out(stream.Signature(Order(config))),
+            "orders": Out(stream.Signature(ProgramOrder(config))),
             "image": Out(address),
             "parameters": Out(address),
             "bias_words": Out(14),
@@ -107,15 +107,17 @@ class Sequencer(wiring.Component):
             self.multiplier_words.eq((block.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
             self.busy.eq(1),
         ]
-        with m.If(self.layer_done):
-            m.d.sync += finished.eq(self.final)
-            with m.If(~self.final):
-                m.d.comb += self.swap.eq(1)
-                m.d.sync += list_ready.eq(1)
+        handing_over = Signal()  # the cycle after a hidden layer's last result was stored
+        m.d.sync += handing_over.eq(self.layer_done & ~self.final)
+        with m.If(self.layer_done & self.final):
+            m.d.sync += finished.eq(1)
+        with m.If(handing_over):
+            m.d.comb += self.swap.eq(1)
+            m.d.sync += list_ready.eq(1)
 
         def read(kind: OrderKind, address: object, count: object, following: str) -> None:
-            destination = self.orders.payload.destination
-            m.d.comb += [self.orders.valid.eq(1), self.orders.payload.address.eq(address), destination.kind.eq(kind), destination.words.eq(count)]
+            payload = self.orders.payload
+            m.d.comb += [self.orders.valid.eq(1), payload.address.eq(address), payload.kind.eq(kind), payload.words.eq(count)]
             with m.If(self.orders.ready):
                 m.d.sync += program.eq(address + count)
                 m.next = following
