@@ -98,7 +98,7 @@ def synthesise(
     folder : Path, optional
         Where to build; a folder named by the content under the user's cache otherwise. What is there already is not built again.
     progress : callable, optional
-        Called with (step, steps done, steps).
+        Called with (what, steps done, steps).
 
     Raises
     ------
@@ -120,15 +120,9 @@ def place_and_route(
     script = _yosys_script(device, module)
     folder = folder or _cache_folder(device, wrapper, verilog, script)
     folder.mkdir(parents=True, exist_ok=True)
-    steps, done = len(seeds) + 1, 0
+    report_step = progress or (lambda what, done, total: None)
 
-    def report_step(name: str) -> None:
-        nonlocal done
-        if progress:
-            progress(name, done, steps)
-        done += 1
-
-    report_step("yosys")
+    report_step("yosys", 0, 1)
     netlist = folder / "netlist.json"
     if not netlist.exists():
         (folder / "design.v").write_text(wrapper + verilog, encoding="utf-8")
@@ -137,12 +131,14 @@ def place_and_route(
         _check_log(folder / "yosys.log")
         _rename(folder / "netlist.part", netlist)
 
-    report_step("nextpnr")
+    report_step("yosys", 1, 1)
+
+    report_step("nextpnr", 0, len(seeds))
     reports = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for seed, report in zip(seeds, pool.map(lambda seed: _route(device, folder, seed), seeds), strict=True):
             reports[seed] = report
-            report_step("nextpnr")
+            report_step("nextpnr", len(reports), len(seeds))
     cells = json.loads(netlist.read_text(encoding="utf-8"))
     return read_reports(device, count_cells(cells, module), count_cells(cells, shell.TOP), reports, folder)
 

@@ -31,6 +31,8 @@ def progress() -> Iterator[Steps]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield step
+        for task in bars.tasks:  # a search that found its answer early is done as well
+            bars.update(task.id, completed=task.total)
 
 
 def table(title: str, columns: dict[str, str]) -> Table:

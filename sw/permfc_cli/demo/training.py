@@ -78,12 +78,15 @@ def train(data: Digits, epochs: int = EPOCHS, progress: Callable[[str, int, int]
         from sklearn.neural_network import MLPClassifier
     except ImportError:
         raise ToolError("scikit-learn is missing, which trains the demo's network; run: pip install 'permfc[demo]'") from None
+    from threadpoolctl import threadpool_limits
+
     generator = np.random.default_rng(SEED)
     classifier = MLPClassifier(HIDDEN, batch_size=100, learning_rate_init=1e-3, random_state=SEED)
     for epoch in range(epochs):
         if progress:
             progress("training", epoch, epochs)
-        classifier.partial_fit(_shifted(data.training, generator), data.training_labels, classes=np.unique(data.training_labels))
+        with threadpool_limits(1):  # matrices this small only lose time to the threads of a busy machine
+            classifier.partial_fit(_shifted(data.training, generator), data.training_labels, classes=np.unique(data.training_labels))
     if progress:
         progress("training", epochs, epochs)
     arrays = {}
