@@ -100,8 +100,6 @@ def bound_network(features: int, outputs: int, bits: int) -> tuple[Network, np.n
     rng = np.random.default_rng(bits)
     levels, counts = np.array([-128, 127], dtype=np.int8), np.array([outputs - outputs // 2, outputs // 2])
     common = np.repeat(np.arange(2, dtype=np.uint8), counts)
-    if outputs == 1:
-        levels, counts = levels[:1], counts[:1]
     segments = Segments.prefix(0, levels, counts, np.tile(rng.permutation(common), (features, 1)))
     weights = segments.weights()[0].astype(np.int64)
     rest = (1 << (bits - 1)) - 1 - 128 * features * np.abs(weights)
