@@ -14,6 +14,7 @@ HIDDEN_MARGIN = 2.0       # without calibration data: hidden ranges are those of
 _ASSUMED_SAMPLES = 256
 _MOST_SAMPLES = 2048      # of calibration data, evenly spaced; more change nothing
 _PRIOR_SAMPLES = 16.0     # how many samples a statistic needs to be half believed
+_MADE_UP_DOUBT = 0.3     # share of the average feature in every feature's statistics when samples are made up
 _PROBES = 2
 _STEPS = 127.0            # int8 steps from zero to the peak
 _CLIPS = np.array([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
@@ -109,7 +110,7 @@ def clip_peak(values: np.ndarray) -> np.ndarray:
     return best
 
 
-def importance(statistics: Statistics, scale: np.ndarray, samples: float) -> np.ndarray:
+def importance(statistics: Statistics, scale: np.ndarray, samples: int) -> np.ndarray:
     """How much a squared weight error of each feature counts, float64 [N], for integer features of step ``scale`` [N].
 
     With calibration data the mean part of an error is corrected through the bias, so what counts is the variance. The fewer
@@ -117,13 +118,13 @@ def importance(statistics: Statistics, scale: np.ndarray, samples: float) -> np.
 
     Parameters
     ----------
-    samples : float
+    samples : int
         Real samples behind the statistics; 0 if they were made up.
     """
     doubt = _PRIOR_SAMPLES / (samples + _PRIOR_SAMPLES)
-    spread = statistics.square - (1.0 - doubt) * np.square(statistics.mean)
-    spread = (samples * np.maximum(spread, 0.0) + spread.mean()) / (samples + 1.0) if samples else np.maximum(spread, 0.0)
-    return spread / np.square(scale)
+    spread = np.maximum(statistics.square - (1.0 - doubt) * np.square(statistics.mean), 0.0)
+    average_share = 1.0 / (samples + 1.0) if samples else _MADE_UP_DOUBT
+    return ((1.0 - average_share) * spread + average_share * spread.mean()) / np.square(scale)
 
 
 def correction(wanted: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

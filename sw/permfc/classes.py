@@ -113,9 +113,10 @@ class ClassFit:
     def refit(self, slope: float) -> None:
         """Choose the best sequences for the assignment as it is."""
         members = self._members
-        sizes, weight = members.sum(axis=0), np.maximum(self.importance @ members, 1e-300)
-        share = (members * self.importance[:, None] / weight).astype(np.float32)
-        class_slopes = np.maximum(slope * np.maximum(sizes, 1) / weight, 1e-300)
+        sizes, weight = members.sum(axis=0), self.importance @ members
+        alive = weight > 0
+        share = (members * self.importance[:, None] / np.where(alive, weight, 1.0)).astype(np.float32)
+        class_slopes = np.where(alive, slope * sizes / np.where(alive, weight, 1.0), 1.0)
         for block in self._blocks:
             # Means of ascending columns ascend but for rounding, and so they must.
             profiles = np.maximum.accumulate(share.T @ block.sorted_columns, axis=1)

@@ -15,8 +15,10 @@ from .importers import load_model
 from .importers.float_network import FloatLayer, FloatNetwork
 from .network import Layer, Network
 from .scaling import hidden_steps, input_steps, row_scales
+from .segments import MAX_SIZE
 
 _SEARCH_STEPS = 14
+_FIRST_SLOPE = 0.05  # of the mean energy of a weight, a bit: about 2 bits a weight
 _ATTEMPTS = 30
 
 
@@ -29,6 +31,11 @@ class _Scaled:
     steps: np.ndarray       # float64 [N]: value of one step of each feature
     rows: np.ndarray        # float64 [M]
     importance: np.ndarray  # float64 [N]
+
+    @property
+    def energy(self) -> float:
+        """Value of the error of leaving out all weights."""
+        return float(np.square(self.weights, dtype=np.float64).sum(axis=0) @ self.importance)
 
 
 def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = None, block_outputs: int = 1024, word_bits: int = 64,
@@ -64,6 +71,7 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     """
     network = load_model(model)
     _check_options(bits, block_outputs, word_bits)
+    _check_size(network)
     report = progress or (lambda what, done, total: None)
     target = check_target(bits, [layer.weight.shape for layer in network], block_outputs, word_bits)
 
@@ -93,6 +101,13 @@ def _check_options(bits: float, block_outputs: int, word_bits: int) -> None:
         raise ModelError(f"word_bits must be a multiple of 8, not {word_bits}")
 
 
+def _check_size(network: FloatNetwork) -> None:
+    for layer in network:
+        if max(layer.inputs, layer.outputs) > MAX_SIZE:
+            raise ModelError(f"Layer {layer.name} has {layer.inputs} inputs and {layer.outputs} outputs, more than the {MAX_SIZE} that an "
+                             "engine can have: split it")
+
+
 def _scale(network: FloatNetwork, statistics: list[Statistics], real_samples: int) -> list[_Scaled]:
     scaled = []
     for number, (layer, stats) in enumerate(zip(network, statistics, strict=True)):
@@ -102,14 +117,17 @@ def _scale(network: FloatNetwork, statistics: list[Statistics], real_samples: in
         rows = row_scales(weights, matters, stats.sensitivity)
         weights /= rows[:, None].astype(np.float32)
         scaled.append(_Scaled(layer, weights, steps, rows, matters))
+    mean_energy = sum(layer.energy for layer in scaled) / network.weight_count
+    if mean_energy > 0:  # slopes and errors near 1, whatever the scale of weights and inputs
+        for layer in scaled:
+            layer.rows *= np.sqrt(mean_energy)
+            layer.weights /= np.float32(np.sqrt(mean_energy))
     return scaled
 
 
 def _search(scaled: list[_Scaled], target: float, block_outputs: int, word_bits: int, report: Progress) -> tuple[float, list[int]]:
     """The slope that gives about the target size, and the best number of classes of each layer at that slope."""
     fits = [sampled_fit(layer.weights, layer.importance, block_outputs, word_bits) for layer in scaled]
-    energy = sum(float(np.square(layer.weights, dtype=np.float64).sum(axis=0) @ layer.importance) for layer in scaled)
-    start = max(0.05 * energy / sum(layer.weights.size for layer in scaled), 1e-30)
     rounds = [5] + [2] * _SEARCH_STEPS
 
     def image_bits(slope: float) -> float:
@@ -118,7 +136,7 @@ def _search(scaled: list[_Scaled], target: float, block_outputs: int, word_bits:
             fit.improve(slope, rounds_now)
         return sum(fit.image_bits() for fit in fits)
 
-    slope = search_slope(image_bits, target, start, _SEARCH_STEPS, lambda done: report("search bit allocation", done, _SEARCH_STEPS))
+    slope = search_slope(image_bits, target, _FIRST_SLOPE, _SEARCH_STEPS, lambda done: report("search bit allocation", done, _SEARCH_STEPS))
     counts = []
     for number, (layer, fit) in enumerate(zip(scaled, fits, strict=True)):
         best = best_class_count(fit, slope, lambda classes, layer=layer: sampled_fit(

@@ -16,9 +16,9 @@ from .format import MAX_CODE_BITS, MAX_LEVELS
 _ITERATIONS = 8
 _STEP_FACTORS = (0.8, 1.0, 1.3)  # start points: multiples of the uniform step that is optimal at high rate
 _UNUSED_BITS = 40.0              # codeword length that keeps an unused level unused
-# A Huffman codeword of 9 bits needs a symbol rarer than 1/89, a Fibonacci number (Katona, Nemetz 1976). Raising up to 15 of 16
-# counts to 1/64 of the old total leaves each at least 1/79 of the new one.
-_LEAST_SHARE = 1 / 64
+# Shares of the total to which small counts are raised until no codeword is too long. The last always suffices: a Huffman codeword of
+# 9 bits needs a symbol rarer than 1/89, a Fibonacci number (Katona, Nemetz 1976), and 1/64 of the old total is at least 1/79 of the new.
+_LEAST_SHARES = (1 / 256, 1 / 150, 1 / 100, 1 / 64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +137,11 @@ def huffman_lengths(counts: np.ndarray) -> np.ndarray:
     """
     flat = np.asarray(counts, dtype=np.float64).reshape(-1, counts.shape[-1])
     lengths = _unbounded_lengths(flat)
-    long = (lengths > MAX_CODE_BITS).any(axis=1)
-    if long.any():
-        raised = np.maximum(flat[long], flat[long].sum(axis=1, keepdims=True) * _LEAST_SHARE)
+    for share in _LEAST_SHARES:
+        long = (lengths > MAX_CODE_BITS).any(axis=1)
+        if not long.any():
+            break
+        raised = np.maximum(flat[long], flat[long].sum(axis=1, keepdims=True) * share)
         lengths[long] = _unbounded_lengths(np.where(flat[long] > 0, raised, 0.0))
     return lengths.reshape(counts.shape)
 

@@ -125,7 +125,8 @@ def check_samples(x: np.ndarray, inputs: int, name: str) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim != 2 or x.shape[1] != inputs or not len(x) or x.dtype.kind not in "fiub":
         raise InputError(f"{name} must be numbers [samples, {inputs}] with at least one sample, not {x.dtype} {list(x.shape)}")
-    values = x.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = x.astype(np.float32)
     if not np.isfinite(values).all():
         sample, feature = np.argwhere(~np.isfinite(values))[0]
         raise InputError(f"{name} must be finite, but feature {feature} of sample {sample} is {values[sample, feature]}")

@@ -1,0 +1,141 @@
+"""Statistics of activations, clipping, scales, requantisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from permfc.activations import (
+    Statistics,
+    assumed_samples,
+    calibration_samples,
+    clip_peak,
+    correction,
+    importance,
+    measure,
+    requantisation,
+)
+from permfc.errors import InputError
+from permfc.importers import FloatLayer, FloatNetwork
+from permfc.scaling import hidden_steps, input_steps, row_scales
+
+
+def small_network() -> FloatNetwork:
+    rng = np.random.default_rng(0)
+    return FloatNetwork((FloatLayer(rng.standard_normal((20, 8)), rng.standard_normal(20), True, "a"),
+                         FloatLayer(rng.standard_normal((5, 20)), np.zeros(5), False, "b")))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(1e-9, 0.9), min_size=1, max_size=20))
+def test_requantisation_multiplies_as_asked(factors):
+    factors = np.array(factors)
+    mul, shift = requantisation(factors)
+    assert mul.dtype == np.uint16 and 1 <= shift <= 47
+    assert np.abs(mul / 2.0 ** shift - factors).max() <= 0.5 / 2.0 ** shift
+    assert mul.max() >= 32767 or shift == 47
+
+
+def test_requantisation_of_extremes():
+    assert requantisation(np.zeros(3))[0].tolist() == [0, 0, 0]
+    mul, shift = requantisation(np.array([1e9, 1.0]))
+    assert shift == 1 and mul.tolist() == [65535, 2]
+
+
+def test_clip_peak_gives_up_a_lonely_outlier_only():
+    values = np.random.default_rng(0).standard_normal((200_000, 2)).astype(np.float32)
+    values[0, 1] = 100.0
+    clean, with_outlier = clip_peak(values)
+    assert clean > 0.7 * np.abs(values[:, 0]).max()
+    assert with_outlier <= 60.0
+    assert clip_peak(np.zeros((4, 1), dtype=np.float32)).tolist() == [0.0]
+
+
+def test_statistics_are_those_of_the_float_network():
+    network, samples = small_network(), np.random.default_rng(1).random((500, 8)).astype(np.float32)
+    first, second = measure(network, samples, real=True)
+    hidden = network.layer_inputs(samples)[1]
+    assert np.allclose(second.mean, hidden.mean(axis=0), atol=1e-5)
+    assert np.allclose(second.square, np.square(hidden).mean(axis=0), rtol=1e-5)
+    assert (first.peak == first.peak[0]).all() and first.peak[0] >= samples.max()
+    assert second.sensitivity.tolist() == pytest.approx([1.0] * 5)
+    # d result / d hidden (before ReLU) is the column of the last weight where the unit is active.
+    expected = np.square(network.layers[1].weight).sum(axis=0) * (hidden > 0).mean(axis=0)
+    assert np.allclose(first.sensitivity, expected, rtol=0.25, atol=0.05 * expected.max())
+
+
+def test_importance_is_the_variance_given_enough_samples():
+    stats = Statistics(np.array([3.0, 0.0, 0.0]), np.array([9.0, 1.0, 0.0]), np.ones(3), np.ones(1), np.ones(1))
+    many = importance(stats, np.ones(3), 1_000_000)
+    assert many == pytest.approx([0.0, 1.0, 0.0], abs=1e-3)
+    few = importance(stats, np.ones(3), 4)
+    assert few[0] > few[1] > few[2] > 0.0
+    assert importance(stats, np.full(3, 2.0), 1_000_000)[1] == pytest.approx(0.25, rel=1e-3)
+
+
+def test_correction_recovers_gain_and_offset():
+    found = np.random.default_rng(0).standard_normal((4000, 2))
+    gain, offset = correction(found * [1.2, 5.0] + [3.0, -1.0], found)
+    assert gain == pytest.approx([1.2, 2.0], rel=0.01)  # the second is limited
+    assert offset == pytest.approx([3.0, -1.0], rel=0.05)
+    gain, offset = correction(np.ones((3, 1)), np.zeros((3, 1)))
+    assert gain[0] == 1.0 and 0.0 < offset[0] < 0.5
+
+
+def test_few_samples_correct_little():
+    rng = np.random.default_rng(0)
+    gain, offset = correction(rng.standard_normal((2, 50)), rng.standard_normal((2, 50)))
+    assert np.median(np.abs(gain - 1)) < 0.2
+    assert np.median(np.abs(offset)) < 0.2
+
+
+def test_hidden_steps_represent_the_peak_and_even_out_columns():
+    weight = np.ones((4, 3)) * [1.0, 2.0, 100.0]
+    stats = Statistics(np.zeros(3), np.ones(3), np.array([1.0, 2.0, 1.0]), np.ones(4), np.ones(4))
+    steps = hidden_steps(weight, stats)
+    assert (127 * steps >= stats.peak - 1e-12).all()
+    assert (127 * steps <= 4 * stats.peak + 1e-12).all()
+    assert steps[2] == pytest.approx(1 / 127)
+    dead = Statistics(np.zeros(3), np.zeros(3), np.zeros(3), np.ones(4), np.ones(4))
+    assert (hidden_steps(weight, dead) > 0).all()
+
+
+def test_input_step_is_one_for_all():
+    stats = Statistics(np.zeros(2), np.ones(2), np.array([1.0, 2.0]), np.ones(1), np.ones(1))
+    assert input_steps(stats) == pytest.approx([2 / 127, 2 / 127])
+    nothing = Statistics(np.zeros(2), np.ones(2), np.zeros(2), np.ones(1), np.ones(1))
+    assert (input_steps(nothing) > 0).all()
+
+
+def test_row_scales_stay_in_range_for_dead_rows():
+    weight = np.random.default_rng(0).standard_normal((10, 20))
+    weight[3] = 0.0
+    scales = row_scales(weight, np.ones(20), np.array([1.0] * 9 + [0.0]))
+    assert (scales > 0).all() and scales.max() / np.median(scales) <= 64.01
+
+
+def test_made_up_samples_are_reproducible_and_in_range():
+    samples = assumed_samples(30)
+    assert np.array_equal(samples, assumed_samples(30))
+    assert np.abs(samples).max() <= 1.0 and samples.min() < 0
+
+
+@pytest.mark.parametrize(("data", "text"), [
+    (np.zeros((3, 7)), r"Calibration data must be numbers \[samples, 8\] with at least one sample, not float64 \[3, 7\]"),
+    (np.zeros((0, 8)), r"with at least one sample, not float64 \[0, 8\]"),
+    (np.zeros(8), r"not float64 \[8\]"),
+    (np.full((2, 8), "x"), r"must be numbers .* not <U1"),
+    (np.full((2, 8), np.nan), r"Calibration data must be finite, but feature 0 of sample 0 is nan"),
+    (np.full((2, 8), 1e300), r"feature 0 of sample 0 is inf"),
+])
+def test_unusable_calibration_data(data, text):
+    with pytest.raises(InputError, match=text):
+        calibration_samples(data, 8)
+
+
+def test_calibration_data_are_thinned_evenly():
+    data = np.arange(10_000, dtype=np.float32)[:, None]
+    samples = calibration_samples(data, 1)
+    assert samples.shape == (2048, 1) and samples[0] == 0 and samples[-1] == 9999
