@@ -15,6 +15,29 @@ from .device import SimDevice
 from .verilator import Progress
 
 
+@dataclass(frozen=True)
+class LayerTraffic:
+    """What one layer reads per input: means over a batch.
+
+    Members
+    -------
+    bytes : float
+        Predicted by the law, everything of the layer included; their sum over layers is what was counted.
+    dense_bytes : int
+        Bytes of the layer's weights as int8: what an engine without compression reads.
+    dense_active_bytes : float
+        Bytes of the int8 weights of nonzero activations: what such an engine reads when it skips zeros.
+    fetched, skipped : float
+        Segments.
+    """
+
+    bytes: float
+    dense_bytes: int
+    dense_active_bytes: float
+    fetched: float
+    skipped: float
+
+
 @dataclass(frozen=True, eq=False)
 class Simulation:
     """What a batch of inputs did on the engine.
@@ -26,21 +49,17 @@ class Simulation:
         From the engine, and from the golden model.
     counters : dict of str to int64 [batch]
         The engine's counters by name, each run's.
-    traffic : Traffic
-        What the law predicts, layer by layer.
-    dense_bytes : list of int
-        Per layer, bytes of its weights as int8: what an engine without compression reads.
-    dense_active_bytes : list of float
-        Per layer, mean bytes of the int8 weights of nonzero activations: what one reads that skips zeros.
+    predicted_beats : int64 [batch]
+        Bus words that the law predicts for each run.
+    layers : tuple of LayerTraffic
     """
 
     config: EngineConfig
     results: np.ndarray
     golden: np.ndarray
     counters: dict[str, np.ndarray]
-    traffic: Traffic
-    dense_bytes: list[int]
-    dense_active_bytes: list[float]
+    predicted_beats: np.ndarray
+    layers: tuple[LayerTraffic, ...]
 
     @property
     def mismatches(self) -> int:
@@ -55,7 +74,17 @@ class Simulation:
     @property
     def traffic_as_predicted(self) -> bool:
         """Value of whether every run read exactly the predicted bytes."""
-        return bool((self.counters["beats"] == self.traffic.total_words).all())
+        return bool((self.counters["beats"] == self.predicted_beats).all())
+
+    @property
+    def dense_bytes(self) -> int:
+        """Value of the bytes of all weights as int8."""
+        return sum(layer.dense_bytes for layer in self.layers)
+
+    @property
+    def dense_active_bytes(self) -> float:
+        """Value of the mean bytes of the int8 weights of nonzero activations."""
+        return sum(layer.dense_active_bytes for layer in self.layers)
 
     @property
     def bus_utilisation(self) -> float:
@@ -72,16 +101,10 @@ class Simulation:
             "traffic_as_predicted": self.traffic_as_predicted,
             "bus_utilisation": self.bus_utilisation,
             "bus_bytes": float(self.bus_bytes.mean()),
-            "dense_bytes": sum(self.dense_bytes),
-            "dense_active_bytes": sum(self.dense_active_bytes),
+            "dense_bytes": self.dense_bytes,
+            "dense_active_bytes": self.dense_active_bytes,
             "counters": {name: float(values.mean()) for name, values in self.counters.items()},
-            "layers": [
-                {"bytes": float(layer_bytes), "dense_bytes": dense, "dense_active_bytes": active, "fetched": float(fetched), "skipped": float(skipped)}
-                for layer_bytes, dense, active, fetched, skipped in zip(
-                    self.traffic.layer_words.mean(axis=0) * self.config.bus_bytes, self.dense_bytes, self.dense_active_bytes,
-                    self.traffic.fetched.mean(axis=0), self.traffic.skipped.mean(axis=0), strict=True,
-                )
-            ],
+            "layers": [asdict(layer) for layer in self.layers],
         }
 
 
@@ -129,15 +152,28 @@ def simulate(
             runs.append(asdict(device.counters()))
     if progress:
         progress("simulate", len(x), len(x))
-    received = network.layer_inputs(x)
+    traffic = predicted_traffic(network, x, config)
     return Simulation(
         config=config,
         results=results,
         golden=golden,
         counters={name: np.array([run[name] for run in runs], dtype=np.int64) for name in runs[0]},
-        traffic=predicted_traffic(network, x, config),
-        dense_bytes=[layer.features * layer.outputs for layer in network.layers],
-        dense_active_bytes=[
-            float(np.count_nonzero(values, axis=1).mean() * layer.outputs) for values, layer in zip(received, network.layers, strict=True)
-        ],
+        predicted_beats=traffic.total_words,
+        layers=_layers(network, x, traffic),
+    )
+
+
+def _layers(network: Network, x: np.ndarray, traffic: Traffic) -> tuple[LayerTraffic, ...]:
+    layer_bytes = traffic.layer_words.mean(axis=0) * traffic.bus_bytes
+    fetched, skipped = traffic.fetched.mean(axis=0), traffic.skipped.mean(axis=0)
+    active = [np.count_nonzero(received, axis=1).mean() for received in network.layer_inputs(x)]
+    return tuple(
+        LayerTraffic(
+            bytes=float(layer_bytes[number]),
+            dense_bytes=layer.features * layer.outputs,
+            dense_active_bytes=float(active[number]) * layer.outputs,
+            fetched=float(fetched[number]),
+            skipped=float(skipped[number]),
+        )
+        for number, layer in enumerate(network.layers)
     )

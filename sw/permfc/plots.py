@@ -74,7 +74,7 @@ def accuracy_plot(bits: Sequence[float], accuracies: Sequence[float], float_accu
         axis.axhline(100 * float_accuracy, color=DARK, linewidth=1, linestyle="--", label=f"float32, {100 * float_accuracy:.1f} %")
         axis.plot(bits, percent, color=BLUE, marker="o", label="compressed, golden model")
         for x, y in zip(bits, percent, strict=True):
-            axis.annotate(f"{y:.1f} %", (x, y), textcoords="offset points", xytext=(0, -12), ha="center", color=BLUE, fontsize=8)
+            axis.annotate(f"{y:.1f} %", (x, y), textcoords="offset points", xytext=(5, -11), ha="left", color=BLUE, fontsize=8)
         axis.margins(x=0.14, y=0.45)
         axis.set(xlabel="bits a weight, whole image", ylabel="accuracy, %", title="Accuracy against size")
         axis.legend(loc="lower right")
@@ -163,4 +163,5 @@ def _class_profile(axis: Axes, found: np.ndarray, layer: Layer) -> None:
     axis.plot(ranks, middle, color=DARK, linewidth=1, label="median")
     axis.step(ranks, np.sort(largest.weights()[0]), where="mid", color=BLUE, linewidth=1.4, label=f"common sequence, {largest.levels.size} levels")
     axis.set(xlabel="rank within the segment", ylabel="weight, steps", title="one class")
-    axis.legend(loc="lower right", fontsize=7)
+    axis.margins(y=0.22)
+    axis.legend(loc="upper left", fontsize=7)

@@ -40,7 +40,7 @@ def describe(network: Network, config: EngineConfig, name: str, as_json: bool) -
 
 def _layers(report: NetworkReport, name: str) -> console.Table:
     headings = ["layer", "outputs x inputs", "blocks", "classes", "levels", "zeros", "bytes", "bits/w", "result"]
-    layers = console.table(name, {heading: "right" for heading in headings})
+    layers = console.table(name, dict.fromkeys(headings, "right"))
     for number, layer in enumerate(report.layers):
         result = "int32" if layer.raw else "int8, ReLU" if layer.relu else "int8"
         layers.add_row(

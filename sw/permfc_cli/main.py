@@ -21,6 +21,7 @@ from .simulate import simulate
 from .synth import synth
 
 USER_ERROR = 2
+_EXTRAS = {"amaranth": "sim"}  # optional packages without which a subcommand cannot start, and the extra that installs each
 
 
 class _Group(TyperGroup):
@@ -31,6 +32,10 @@ class _Group(TyperGroup):
             return super().invoke(context)
         except PermfcError as error:
             sentence = str(error)
+        except ModuleNotFoundError as error:
+            if error.name not in _EXTRAS:
+                raise
+            sentence = f"{error.name} is missing; run: pip install 'permfc[{_EXTRAS[error.name]}]'"
         except OSError as error:
             if error.filename is None:
                 raise

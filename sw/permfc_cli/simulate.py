@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from permfc.config import EngineConfig
 from permfc.errors import ConfigError, DeviceError
 from permfc.files import write_file
 
@@ -48,7 +47,8 @@ def simulate(
     network, bus_bits = inputs.read_network(file)
     config = engine.config(**({} if bus_bits is None else {"bus_bits": bus_bits}))
     if bus_bits not in (None, config.bus_bits):
-        raise ConfigError(f"{file} is packed for a bus of {bus_bits} bits, the engine has {config.bus_bits}; pack it again or give --bus-bits {bus_bits}")
+        cure = f"pack it again or give --bus-bits {bus_bits}"
+        raise ConfigError(f"{file} is packed for a bus of {bus_bits} bits, the engine has {config.bus_bits}; {cure}")
     quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
     with console.progress() as steps:
         simulation = simulate_network(network, quantised, config, latency=latency, waves=waves, progress=steps)
@@ -56,9 +56,9 @@ def simulate(
         stream = io.BytesIO()
         np.save(stream, simulation.results.astype(np.float32) * network.output_scale)
         write_file(y, stream.getvalue())
-    console.show(as_json, {"file": str(file), **simulation.as_dict()}, _counters(simulation, str(file)), _layers(simulation, config))
+    console.show(as_json, {"file": str(file), **simulation.as_dict()}, _counters(simulation, str(file)), _layers(simulation))
     if simulation.mismatches:
-        raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; this is a defect of the gateware")
+        raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; the gateware has a defect")
 
 
 def _counters(simulation: Simulation, name: str) -> console.Table:
@@ -72,17 +72,10 @@ def _counters(simulation: Simulation, name: str) -> console.Table:
     return counters
 
 
-def _layers(simulation: Simulation, config: EngineConfig) -> console.Table:
+def _layers(simulation: Simulation) -> console.Table:
     headings = ["layer", "bytes", "int8", "int8, zeros skipped", "segments", "skipped"]
-    layers = console.table("Memory reads per input, as predicted; dense int8 weights for comparison", {heading: "right" for heading in headings})
-    traffic, fetched, skipped = simulation.traffic, simulation.traffic.fetched.mean(axis=0), simulation.traffic.skipped.mean(axis=0)
-    layer_bytes = traffic.layer_words.mean(axis=0) * config.bus_bytes
-    for number, dense in enumerate(simulation.dense_bytes):
-        active = simulation.dense_active_bytes[number]
-        layers.add_row(str(number), f"{layer_bytes[number]:,.0f}", f"{dense:,}", f"{active:,.0f}", f"{fetched[number]:,.1f}", f"{skipped[number]:,.1f}")
-    layers.add_section()
-    total = traffic.total_bytes.mean()
-    layers.add_row(
-        "all", f"{total:,.0f}", f"{sum(simulation.dense_bytes):,}", f"{sum(simulation.dense_active_bytes):,.0f}", f"{fetched.sum():,.1f}", f"{skipped.sum():,.1f}"
-    )
+    layers = console.table("Memory reads per input, as predicted; dense int8 weights for comparison", dict.fromkeys(headings, "right"))
+    for number, layer in enumerate(simulation.layers):
+        figures = (layer.bytes, layer.dense_bytes, layer.dense_active_bytes, layer.fetched, layer.skipped)
+        layers.add_row(str(number), *(f"{figure:,.0f}" for figure in figures))
     return layers

@@ -37,11 +37,12 @@ def synth(
     config = engine.config()
     with console.progress() as steps:
         report = synthesise(config, engine.device, range(1, seeds + 1), folder, steps)
-    console.show(as_json, {"config": config.as_dict(), **report.as_dict()}, _resources(report, f"{config.lanes} lanes, {config.bus_bits}-bit bus"), _clocks(report))
+    title = f"{report.device}, {config.lanes} lanes, {config.bus_bits}-bit bus"
+    console.show(as_json, {"config": config.as_dict(), **report.as_dict()}, _resources(report, title), _clocks(report))
 
 
-def _resources(report: SynthesisReport, engine: str) -> console.Table:
-    resources = console.table(f"{report.device}, {engine}", {"resource": "left", "used": "right", "of": "right", "": "right"})
+def _resources(report: SynthesisReport, title: str) -> console.Table:
+    resources = console.table(title, {"resource": "left", "used": "right", "of": "right", "": "right"})
     rows: dict[str, Usage] = {"LUT4": report.lut4, "flip-flops": report.flip_flops, "block RAM": report.block_ram, "DSP": report.dsp}
     for name, usage in rows.items():
         resources.add_row(name, f"{usage.used:,}", f"{usage.available:,}", f"{usage.used / usage.available:.1%}")

@@ -14,7 +14,7 @@ from .training import TRAINING_DIGITS
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the networks, the plots and the figures.")] = Path("permfc-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder for networks, plots and figures.")] = Path("permfc-demo"),
     as_json: AsJson = False,
 ) -> None:
     """Train a small network on real digits, compress it, and run it on the simulated engine.
@@ -46,8 +46,9 @@ def _rates(found: Demo) -> console.Table:
 def _inference(found: Demo) -> console.Table:
     simulation, counters = found.simulation, {name: values.mean() for name, values in found.simulation.counters.items()}
     digits, results = len(simulation.results), simulation.results.size
-    dense, active, read = sum(simulation.dense_bytes), sum(simulation.dense_active_bytes), simulation.bus_bytes.mean()
-    segments = counters["segments_fetched"] + counters["segments_skipped"]
+    dense, active, read = simulation.dense_bytes, simulation.dense_active_bytes, simulation.bus_bytes.mean()
+    skipped = counters["segments_skipped"]
+    segments = counters["segments_fetched"] + skipped
     title = f"{digits} digits on the Verilated engine, {SIMULATED_RATE} bits a weight, {CONFIG.lanes} lanes, {CONFIG.bus_bits}-bit bus"
     rows = console.table(title, {"": "left", "value": "right"})
     rows.add_row("results equal to the golden model", f"{results - simulation.mismatches:,} of {results:,}")
@@ -58,7 +59,7 @@ def _inference(found: Demo) -> console.Table:
     rows.add_row("dense int8 would read", f"{dense:,} ({dense / read:.1f} x)")
     rows.add_row("dense int8, zero activations skipped", f"{active:,.0f} ({active / read:.1f} x)")
     rows.add_row("bus utilisation, words over cycles", f"{simulation.bus_utilisation:.1%}")
-    rows.add_row("segments skipped for zero activations", f"{counters['segments_skipped']:,.0f} of {segments:,.0f} ({counters['segments_skipped'] / segments:.1%})")
+    rows.add_row("segments skipped for zero activations", f"{skipped:,.0f} of {segments:,.0f} ({skipped / segments:.1%})")
     cycles = simulation.counters["cycles"].sum()
     rows.add_row("simulation", f"{found.simulation_seconds:.1f} s ({cycles / found.simulation_seconds:,.0f} cycles/s)")
     return rows

@@ -155,9 +155,8 @@ def _check(simulation: Simulation) -> None:
 def _draw(found: Demo, weights: np.ndarray) -> None:
     reports = [each.report.size.bits_per_weight for each in found.rates.values()]
     plots.accuracy_plot(reports, [each.accuracy for each in found.rates.values()], found.float_accuracy, found.folder / "accuracy.png")
-    simulation = found.simulation
-    layer_bytes = simulation.traffic.layer_words.mean(axis=0) * CONFIG.bus_bytes
-    plots.traffic_plot(layer_bytes, simulation.dense_active_bytes, simulation.dense_bytes, found.folder / "traffic.png")
+    read, active, dense = zip(*((each.bytes, each.dense_active_bytes, each.dense_bytes) for each in found.simulation.layers), strict=True)
+    plots.traffic_plot(read, active, dense, found.folder / "traffic.png")
     network = found.simulated.network
     layer = network.layers[0]
     plots.sequence_plot(in_steps(weights[:, network.input_order], layer.weights()), layer, found.folder / "sequences.png")

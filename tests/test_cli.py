@@ -1,0 +1,187 @@
+"""Every subcommand on a small network, and what it says to a user's mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from networks import random_network
+from permfc import image, model_file
+from permfc.config import EngineConfig
+from permfc_cli.main import app
+
+ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
+COMMANDS = ("compress", "info", "pack", "simulate", "synth", "demo")
+
+
+def permfc(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> Result:
+    result = permfc(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def fail(*arguments: object) -> str:
+    """The one sentence of a command that must end with status 2."""
+    result = permfc(*arguments)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    return " ".join(result.stderr.split())
+
+
+@pytest.fixture
+def network_file(tmp_path: Path) -> Path:
+    path = tmp_path / "net.safetensors"
+    model_file.save(random_network(5, (40, 64, 10)), path)
+    return path
+
+
+@pytest.fixture
+def inputs_file(tmp_path: Path) -> Path:
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(0).normal(0, 20, (3, 40)))
+    return path
+
+
+@pytest.fixture
+def float_model(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    shapes = {"0": (48, 40), "1": (10, 48)}
+    arrays = {f"{name}_weight": rng.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays |= {f"{name}_bias": rng.normal(0, 0.1, shape[0]).astype(np.float32) for name, shape in shapes.items()}
+    path = tmp_path / "float.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    assert f"permfc {command}" in " ".join(succeed(command, "--help").output.split())
+
+
+def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.safetensors"
+    result = succeed("compress", float_model, "-o", out, "--bits", 7, "--calibrate", inputs_file, "--json")
+    figures = json.loads(result.stdout)
+    assert figures["weights"] == 40 * 48 + 48 * 10
+    assert 0 < figures["bits_per_weight"] <= 7
+    network = model_file.load(out)
+    assert (network.inputs, network.outputs) == (40, 10)
+    assert figures["image_bytes"] == len(image.pack(network, EngineConfig()))
+
+
+def test_compress_prints_a_table(float_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.safetensors"
+    assert "bits a weight" in succeed("compress", float_model, "-o", out, "--bits", 7).stdout
+
+
+def test_compress_refuses_a_target_without_writing(float_model: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert "Target of 0.1 bits a weight cannot be reached" in fail("compress", float_model, "-o", tmp_path / "net.safetensors", "--bits", 0.1)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_compress_refuses_calibration_of_another_length(float_model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "c.npy", np.zeros((3, 39)))
+    assert "40" in fail("compress", float_model, "-o", tmp_path / "net.safetensors", "--bits", 7, "--calibrate", tmp_path / "c.npy")
+
+
+def test_info_tells_the_same_of_a_network_and_of_its_image(network_file: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "net.img"
+    succeed("pack", network_file, "-o", packed, "--bus-bits", 64)
+    of_network = json.loads(succeed("info", network_file, "--bus-bits", 64, "--json").stdout)
+    of_image = json.loads(succeed("info", packed, "--json").stdout)
+    assert of_network.pop("file") != of_image.pop("file")
+    assert of_network == of_image
+    assert of_image["image_bytes"] == packed.stat().st_size
+    assert [layer["features"] for layer in of_image["layers"]] == [40, 64]
+
+
+def test_info_prints_tables(network_file: Path) -> None:
+    shown = succeed("info", network_file).stdout
+    assert "64 x 40" in shown
+    assert "10 x 64" in shown
+
+
+def test_pack_writes_the_image_of_the_engine(network_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.img"
+    succeed("pack", network_file, "-o", out, *ENGINE)
+    config = EngineConfig(lanes=4, bus_bits=32, block_outputs=64, features=64)
+    assert out.read_bytes() == image.pack(model_file.load(network_file), config)
+
+
+def test_pack_takes_a_device(network_file: Path, tmp_path: Path) -> None:
+    figures = json.loads(succeed("pack", network_file, "-o", tmp_path / "net.img", "--device", "up5k", "--levels", 16, "--json").stdout)
+    assert figures["bus_bits"] == 16
+
+
+def test_pack_names_the_limit_and_writes_nothing(network_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.img"
+    assert "features=64 would fit" in fail("pack", network_file, "-o", out, "--features", 32)
+    assert not out.exists()
+
+
+def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.img"
+    succeed("pack", network_file, "-o", out)
+    content = bytearray(out.read_bytes())
+    content[len(content) // 2] ^= 1
+    out.write_bytes(content)
+    assert "CRC-32" in fail("info", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["pack", "{net}", "-o", "{folder}/x.img", "--lanes", "5"], "lanes must be a power of two from 4 to 64, not 5"),
+        (["pack", "{net}", "-o", "{folder}/x.img", "--device", "xc7"], "Device 'xc7' is unknown; choose one of ecp5-85k, ecp5-25k, up5k"),
+        (["pack", "{net}", "-o", "{folder}/none/x.img"], "Cannot write {folder}/none/x.img: No such file or directory"),
+        (["synth"], "permfc synth needs a device; give --device ecp5-85k, for example"),
+        (["info", "{x}"], "not a safetensors file"),
+        (["info", "{folder}/none.img"], "does not exist"),
+        (["simulate", "{net}", "-i", "{net}"], "is not an array that numpy.save wrote"),
+    ],
+)
+def test_a_mistake_gives_one_sentence(arguments: list[str], sentence: str, network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
+    names = {"net": network_file, "x": inputs_file, "folder": tmp_path}
+    said = fail(*(argument.format(**names) for argument in arguments))
+    # A long path is broken over lines where the terminal ends.
+    assert sentence.format(**names).replace(" ", "") in said.replace(" ", "").replace("│", "")
+
+
+def test_simulate_checks_every_result(network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
+    packed, out = tmp_path / "net.img", tmp_path / "y.npy"
+    succeed("pack", network_file, "-o", packed, *ENGINE)
+    figures = json.loads(succeed("simulate", packed, "--input", inputs_file, "--output", out, *ENGINE, "--json").stdout)
+    assert (figures["results"], figures["mismatches"]) == (30, 0)
+    assert figures["traffic_as_predicted"]
+    np.testing.assert_array_equal(np.load(out), model_file.load(network_file).predict(np.load(inputs_file)))
+
+
+def test_simulate_prints_tables(network_file: Path, inputs_file: Path) -> None:
+    shown = succeed("simulate", network_file, "--input", inputs_file, *ENGINE).stdout
+    assert "30 of 30" in shown
+    assert "segments fetched" in shown
+
+
+def test_simulate_refuses_an_image_for_another_bus(network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "net.img"
+    succeed("pack", network_file, "-o", packed, "--bus-bits", 64)
+    assert "packed for a bus of 64 bits, the engine has 32" in fail("simulate", packed, "--input", inputs_file, "--bus-bits", 32)
+
+
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [(np.zeros((2, 39)), "Input must be numbers [batch, 40]"), (np.full((1, 40), np.nan), "Input must be finite")],
+)
+def test_simulate_refuses_unusable_inputs(x: np.ndarray, sentence: str, network_file: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "bad.npy", x)
+    assert sentence in fail("simulate", network_file, "--input", tmp_path / "bad.npy", *ENGINE)

@@ -1,0 +1,30 @@
+"""The device presets."""
+
+from __future__ import annotations
+
+import pytest
+
+from permfc.errors import ConfigError
+from permfc_boards.devices import DEVICES, device
+from permfc_boards.synth import RESOURCES
+
+
+def test_names() -> None:
+    assert list(DEVICES) == ["ecp5-85k", "ecp5-25k", "up5k"]
+    assert all(device(name).name == name for name in DEVICES)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_family_is_one_that_reports_are_read_for(name: str) -> None:
+    assert device(name).family in RESOURCES
+
+
+def test_engines() -> None:
+    assert (device("ecp5-85k").config.lanes, device("ecp5-85k").config.bus_bits) == (16, 32)
+    assert device("ecp5-25k").config.lanes == 32
+    assert device("up5k").config.lanes >= 4
+
+
+def test_unknown_device() -> None:
+    with pytest.raises(ConfigError, match="Device 'ice' is unknown; choose one of ecp5-85k, ecp5-25k, up5k"):
+        device("ice")

@@ -1,0 +1,30 @@
+"""Figures of networks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from networks import random_network
+from permfc.config import EngineConfig
+from permfc.image import pack
+from permfc.network import Kind
+from permfc.report import network_report
+
+
+def test_report_agrees_with_the_image_and_the_weights() -> None:
+    network = random_network(2, (70, 90, 20), block_outputs=64)
+    report = network_report(network, EngineConfig(bus_bits=64))
+    image_bytes = len(pack(network, EngineConfig(bus_bits=64)))
+    assert report.size.image_bytes == image_bytes
+    assert report.ratio == 4 * (70 * 90 + 90 * 20) / image_bytes
+    for layer, found in zip(network.layers, report.layers, strict=True):
+        assert (found.features, found.outputs, found.blocks) == (layer.features, layer.outputs, -(-layer.outputs // 64))
+        assert sum(found.kinds.values()) == layer.features
+        assert found.zero_weights == 1 - np.count_nonzero(layer.weights()) / layer.weights().size
+    assert report.as_dict()["weights"] == 70 * 90 + 90 * 20
+
+
+def test_levels_of_a_network_without_sequences() -> None:
+    report = network_report(random_network(2, (20, 10), kinds=[Kind.DENSE8]), EngineConfig())
+    assert report.layers[0].levels == 0
+    assert report.layers[0].kinds == {"dense8": 20}
