@@ -118,8 +118,9 @@ class ClassFit:
         share = (members * self.importance[:, None] / np.where(alive, weight, 1.0)).astype(np.float32)
         class_slopes = np.where(alive, slope * sizes / np.where(alive, weight, 1.0), 1.0)
         for block in self._blocks:
-            # Means of ascending columns ascend but for rounding, and so they must.
-            profiles = np.maximum.accumulate(share.T @ block.sorted_columns, axis=1)
+            # Means of ascending columns ascend but for rounding, and so they must. (einsum, because these products are many and thin:
+            # a BLAS with several threads is slower, and much slower on a busy machine.)
+            profiles = np.maximum.accumulate(np.einsum("ng,nb->gb", share, block.sorted_columns), axis=1)
             block.candidates = quantise_profiles(profiles, class_slopes[:, None] * _SLOPES)
             bits = words(block.candidates.bits, self.word_bits) * self.word_bits
             cost = weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits
@@ -133,7 +134,7 @@ class ClassFit:
         for block in self._blocks:
             taken = block.taken
             sequences = np.stack([np.repeat(levels, counts) for levels, counts in zip(taken.levels, taken.counts, strict=True)])
-            cross = block.sorted_columns @ sequences.T.astype(np.float32)
+            cross = np.einsum("nb,gb->ng", block.sorted_columns, sequences.astype(np.float32))
             cost[:, :self.classes] += np.square(sequences).sum(axis=1) - 2.0 * cross
             bits[:self.classes] += words(taken.bits, self.word_bits) * self.word_bits
             bits[DENSE] += self._dense_bits(block)
