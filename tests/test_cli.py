@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from networks import random_network
@@ -19,11 +19,11 @@ ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--featur
 COMMANDS = ("compress", "info", "pack", "simulate", "synth", "demo")
 
 
-def permfc(*arguments: object) -> Result:
+def permfc(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def succeed(*arguments: object) -> Result:
+def succeed(*arguments: object) -> Any:
     result = permfc(*arguments)
     assert result.exit_code == 0, result.output
     return result

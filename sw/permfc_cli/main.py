@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import click
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
@@ -27,7 +26,7 @@ _EXTRAS = {"amaranth": "sim"}  # optional packages without which a subcommand ca
 class _Group(TyperGroup):
     """A user's mistake ends with one sentence and status 2 instead of a traceback."""
 
-    def invoke(self, context: click.Context) -> Any:
+    def invoke(self, context: typer.Context) -> Any:
         try:
             return super().invoke(context)
         except PermfcError as error:
