@@ -19,7 +19,6 @@ from .segments import MAX_SIZE
 
 _SEARCH_STEPS = 14
 _FIRST_SLOPE = 0.05  # of the mean energy of a weight, a bit: about 2 bits a weight
-_ATTEMPTS = 30
 
 
 @dataclass(eq=False)
@@ -83,11 +82,12 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     report("measure activations", 1, 1)
 
     slope, class_counts = _search(scaled, target, block_outputs, word_bits, report)
-    for _ in range(_ATTEMPTS):
+    fits, orders = _fit(scaled, class_counts, slope, block_outputs, word_bits, report)
+    growth = 1.0
+    while not fit_to_target(fits, target, slope):  # at the latest, no feature is worth its bits, and that fits: check_target knows
+        growth *= 1.5
+        slope *= growth
         fits, orders = _fit(scaled, class_counts, slope, block_outputs, word_bits, report)
-        if fit_to_target(fits, target, slope):
-            break
-        slope *= 1.5
     return _assemble(scaled, fits, orders, statistics, samples, block_outputs, report)
 
 
