@@ -1,12 +1,29 @@
-"""What is compared after a run of a simulated engine."""
+"""Simulated engines for tests, and what is compared after a run."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
+from permfc.config import EngineConfig
 from permfc.image import predicted_traffic
 from permfc.network import Network
 from permfc_sim.device import SimDevice
+
+
+@cache
+def simulated(config: EngineConfig) -> SimDevice:
+    """One simulated engine of each configuration for the whole session: making one takes longer than a run."""
+    return SimDevice(config, seed=1)
+
+
+def sane(config: EngineConfig) -> SimDevice:
+    """The simulated engine with default timing and without faults."""
+    device = simulated(config)
+    device.set_timing(outstanding=config.outstanding)
+    device.set_fault()
+    return device
 
 
 def check_run(device: SimDevice, network: Network, x: np.ndarray) -> None:

@@ -149,7 +149,7 @@ class SimDevice(Device):
     ) -> None:
         self._handle = None
         self._behaviour = _Behaviour(seed=seed & 0xFFFFFFFF)
-        self._set_behaviour(latency, gap, outstanding or config.outstanding, stall)
+        self._check_timing(latency, gap, config.outstanding if outstanding is None else outstanding, stall)
         path = engine_library(config, waves=waves is not None, memory_bytes=memory_bytes, verilog=verilog, progress=progress)
         self._library = _load_library(path)
         self._memory_bytes = memory_bytes
@@ -157,7 +157,12 @@ class SimDevice(Device):
         self._library.permfc_configure(self._handle, self._behaviour)
         self._library.permfc_reset(self._handle)
 
-    def _set_behaviour(self, latency: int, gap: float, outstanding: int, stall: float) -> None:
+    def set_timing(self, latency: int = 30, gap: float = 0.0, outstanding: int | None = None, stall: float = 0.0) -> None:
+        """Change the memory and the host between runs; the parameters are those of the class."""
+        self._check_timing(latency, gap, self._behaviour.outstanding if outstanding is None else outstanding, stall)
+        self._library.permfc_configure(self._handle, self._behaviour)
+
+    def _check_timing(self, latency: int, gap: float, outstanding: int, stall: float) -> None:
         if not 2 <= latency <= 65535:
             raise ConfigError(f"Latency of the simulated memory must be 2 to 65535 cycles, not {latency!r}")
         if not 1 <= outstanding <= MOST_OUTSTANDING:

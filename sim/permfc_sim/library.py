@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -27,10 +27,6 @@ def cache_folder() -> Path:
     """Where built libraries are kept: ``$XDG_CACHE_HOME/permfc``, else ``~/.cache/permfc``."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "permfc"
-
-
-def _build_parameters(config: EngineConfig, memory_bytes: int) -> dict[str, int]:
-    return {"DATA_BITS": config.bus_bits, "WORDS": memory_bytes // config.bus_bytes, "OUTSTANDING": config.outstanding}
 
 
 def _key(config: EngineConfig, memory_bytes: int, waves: bool, verilog: str | None) -> str:
@@ -69,30 +65,31 @@ def engine_library(
     ToolError
         If Verilator or a C++ compiler is missing or fails.
     """
-    root = cache_folder()
-    kept = root / _key(config, memory_bytes, waves, verilog) / "libpermfc_sim.so"
+    key = _key(config, memory_bytes, waves, verilog)
+    kept = cache_folder() / key / "libpermfc_sim.so"
     if kept.is_file():
         return kept
+    kept.parent.parent.mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same library: wait for it
+        if not kept.is_file():
+            _build(kept, config, waves, memory_bytes, verilog, progress)
+    return kept
+
+
+def _build(kept: Path, config: EngineConfig, waves: bool, memory_bytes: int, verilog: str | None, progress: Progress | None) -> None:
+    """Build in a temporary folder and rename it, so that a library in the cache is always whole."""
     if verilog is None:
         from permfc_hw.verilog import engine_verilog  # elaboration loads Amaranth, which a library in the cache does not need
 
         if progress:
             progress("elaborate", 0, 1)
         verilog = engine_verilog(config)
-    root.mkdir(parents=True, exist_ok=True)
-    # Two processes may build the same library: each in a folder of its own, the first to rename it wins.
-    with tempfile.TemporaryDirectory(prefix="build-", dir=root) as name:
+    with tempfile.TemporaryDirectory(prefix="build-", dir=cache_folder()) as name:
         work, finished = Path(name), Path(name) / "finished"
-        engine = work / "permfc_engine.v"
-        engine.write_text(verilog)
         finished.mkdir()
-        build_shared_library(
-            [*BENCH_SOURCES, engine], HARNESS, finished / kept.name, work / "cpp", _build_parameters(config, memory_bytes), waves, progress
-        )
-        shutil.copy(engine, finished)
-        try:
-            os.rename(finished, kept.parent)
-        except OSError:
-            if not kept.is_file():
-                raise
-    return kept
+        engine = finished / "permfc_engine.v"
+        engine.write_text(verilog)
+        parameters = {"DATA_BITS": config.bus_bits, "WORDS": memory_bytes // config.bus_bytes, "OUTSTANDING": config.outstanding}
+        build_shared_library([*BENCH_SOURCES, engine], HARNESS, finished / kept.name, work / "cpp", parameters, waves, progress)
+        finished.rename(kept.parent)

@@ -130,7 +130,7 @@ def _verilate(tool: Verilator, sources: Sequence[Path], folder: Path, parameters
     command: list[str | Path] = [
         tool.program, "--cc", "--top-module", "testbench", "--prefix", PREFIX, "--Mdir", folder,
         "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--no-timing", "--threads", "1",
-        "--output-split", "30000", "-Wno-lint", "-Wno-style",
+        "--output-split", "20000", "--output-split-cfuncs", "10000", "-Wno-lint", "-Wno-style",
     ]
     if waves:
         command.append("--trace")
@@ -171,13 +171,14 @@ def build_shared_library(
         f"-DVM_TRACE={int(waves)}", f"-DVM_TRACE_VCD={int(waves)}", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0",
         f"-I{folder}", f"-I{include}", f"-I{include / 'vltstd'}",
     ]
-    units = [harness, *sorted(folder.glob("*.cpp")), *_runtime_sources(folder, tool.root)]
+    units = [harness, *folder.glob("*.cpp"), *_runtime_sources(folder, tool.root)]
+    units.sort(key=lambda unit: unit.stat().st_size, reverse=True)  # the longest jobs first, so that the cores finish together
     finished = 0
 
     def compile_unit(unit: Path) -> Path:
         nonlocal finished
         target = folder / f"{unit.stem}.o"
-        optimise = "-O1" if "__Slow" in unit.name else "-O3"  # __Slow runs once, at the start
+        optimise = "-O0" if "__Slow" in unit.name else "-O3"  # __Slow runs once, at the start
         _run([compiler, *flags, optimise, "-c", unit, "-o", target])
         finished += 1
         report("compile", finished, len(units))

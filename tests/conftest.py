@@ -1,0 +1,38 @@
+"""Options and fixtures that tests share."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from engine_cases import sane
+from permfc.config import EngineConfig
+from permfc_sim.device import SimDevice
+
+LANES = (4, 8, 16, 32)
+BUS_BITS = (16, 32, 64, 128)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-configs", action="store_true", help="simulate every pair of lanes and bus width instead of four pairs with every value")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" not in metafunc.fixturenames:
+        return
+    pairs = product(LANES, BUS_BITS) if metafunc.config.getoption("all_configs") else zip(LANES, BUS_BITS, strict=True)
+    configs = [EngineConfig(lanes=lanes, bus_bits=bus_bits) for lanes, bus_bits in pairs]
+    metafunc.parametrize("engine", configs, indirect=True, ids=[f"lanes{config.lanes}-bus{config.bus_bits}" for config in configs])
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> SimDevice:
+    """A simulated engine of each tested configuration."""
+    return sane(request.param)
+
+
+@pytest.fixture
+def small_engine() -> SimDevice:
+    """A simulated engine of one configuration, for tests that do not depend on it."""
+    return sane(EngineConfig(lanes=4, bus_bits=16))
