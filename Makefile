@@ -21,6 +21,7 @@ $(BIN)/python:
 
 # A stamp a set of extras: pip runs only when pyproject.toml has changed since.
 $(VENV)/.stamp-%: pyproject.toml | $(BIN)/python
+	@echo "Installing the packages for make $* into $(VENV) (about a minute, once)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
 	touch $@
 

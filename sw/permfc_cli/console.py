@@ -25,14 +25,19 @@ def progress() -> Iterator[Steps]:
     with Progress(*columns, console=messages) as bars:
         tasks: dict[str, TaskID] = {}
 
+        def finish() -> None:
+            """Jobs follow each other, and a search that found its answer early is done as well."""
+            for task in bars.tasks:
+                bars.update(task.id, completed=task.total)
+
         def step(what: str, done: int, total: int) -> None:
             if what not in tasks:
+                finish()
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 
         yield step
-        for task in bars.tasks:  # a search that found its answer early is done as well
-            bars.update(task.id, completed=task.total)
+        finish()
 
 
 def table(title: str, columns: dict[str, str]) -> Table:
