@@ -69,6 +69,7 @@ def test_report_of_two_seeds() -> None:
     second["fmax"]["$glbnet$clk"]["achieved"] = 98.5
     report = read_reports(device("ecp5-25k"), DESIGN_CELLS, SHELL_CELLS, {1: ECP5_REPORT, 7: second}, Path("build"))
     assert report.lut4 == Usage(110 + 2 * 4 - 10, 24288)
+    assert report.logic_luts == 90
     assert report.flip_flops == Usage(60, 24288)
     assert (report.block_ram, report.dsp) == (Usage(3, 56), Usage(2, 28))
     assert report.fmax_mhz == {1: 101.5, 7: 98.5}

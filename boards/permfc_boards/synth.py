@@ -59,6 +59,8 @@ class SynthesisReport:
         Name of the device.
     lut4, flip_flops, block_ram, dsp : Usage
         Resources of the design without its shell. On iCE40 ``lut4`` counts logic cells.
+    logic_luts : int
+        LUT4 cells of the design's netlist alone: without carry chains and distributed RAM, which take LUT sites too.
     harness : CellCounts
         What the shell took, already subtracted from the above.
     fmax_mhz : dict of int to float
@@ -72,6 +74,7 @@ class SynthesisReport:
     flip_flops: Usage
     block_ram: Usage
     dsp: Usage
+    logic_luts: int
     harness: CellCounts
     fmax_mhz: dict[int, float]
     folder: str
@@ -224,6 +227,7 @@ def read_reports(device: FpgaDevice, design: CellCounts, harness: CellCounts, re
         flip_flops=Usage(design.flip_flops, flip_flops_available),
         block_ram=usage["block_ram"],
         dsp=usage["dsp"],
+        logic_luts=design.luts,
         harness=harness,
         fmax_mhz=fmax,
         folder=str(folder),

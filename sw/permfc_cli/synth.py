@@ -43,7 +43,13 @@ def synth(
 
 def _resources(report: SynthesisReport, title: str) -> console.Table:
     resources = console.table(title, {"resource": "left", "used": "right", "of": "right", "": "right"})
-    rows: dict[str, Usage] = {"LUT4": report.lut4, "flip-flops": report.flip_flops, "block RAM": report.block_ram, "DSP": report.dsp}
+    rows: dict[str, Usage] = {
+        "LUT4, all sites": report.lut4,
+        "  of these logic": Usage(report.logic_luts, report.lut4.available),
+        "flip-flops": report.flip_flops,
+        "block RAM": report.block_ram,
+        "DSP": report.dsp,
+    }
     for name, usage in rows.items():
         resources.add_row(name, f"{usage.used:,}", f"{usage.available:,}", f"{usage.used / usage.available:.1%}")
     return resources
