@@ -19,8 +19,9 @@ def simulated(config: EngineConfig) -> SimDevice:
 
 
 def sane(config: EngineConfig) -> SimDevice:
-    """The simulated engine with default timing and without faults."""
+    """The simulated engine after a reset, with default timing and without faults."""
     device = simulated(config)
+    device.reset()
     device.set_timing(outstanding=config.outstanding)
     device.set_fault()
     return device

@@ -155,7 +155,7 @@ class SimDevice(Device):
         self._memory_bytes = memory_bytes
         self._handle = self._library.permfc_create(str(waves).encode() if waves is not None else None)
         self._library.permfc_configure(self._handle, self._behaviour)
-        self._library.permfc_reset(self._handle)
+        self.reset()
 
     def set_timing(self, latency: int = 30, gap: float = 0.0, outstanding: int | None = None, stall: float = 0.0) -> None:
         """Change the memory and the host between runs; the parameters are those of the class."""
@@ -221,6 +221,10 @@ class SimDevice(Device):
         if response < 0:
             raise DeviceError(f"The engine was still busy after {limit} cycles; clear it or wait longer")
         self._check_register("read", Register.STATUS, response)
+
+    def reset(self) -> None:
+        """Reset engine, memory and monitors. The memory keeps its contents."""
+        self._library.permfc_reset(self._handle)
 
     def tick(self, cycles: int) -> None:
         """Let ``cycles`` cycles pass."""
