@@ -148,6 +148,7 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
         (["info", "{x}"], "not a safetensors file"),
         (["info", "{folder}/none.img"], "does not exist"),
         (["simulate", "{net}", "-i", "{net}"], "is not an array that numpy.save wrote"),
+        (["simulate", "{net}", "-i", "{x}", "--waves", "{folder}/none/w.vcd"], "{folder}/none/w.vcd: No such file or directory"),
     ],
 )
 def test_a_mistake_gives_one_sentence(arguments: list[str], sentence: str, network_file: Path, inputs_file: Path, tmp_path: Path) -> None:

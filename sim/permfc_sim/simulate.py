@@ -140,6 +140,8 @@ def simulate(
     ToolError
         If the simulator cannot be built.
     """
+    if waves is not None:
+        Path(waves).touch()  # before the long build: raises OSError where nothing can be written
     golden = network.compute(x)
     results = np.empty_like(golden)
     runs = []
