@@ -1,0 +1,85 @@
+"""Rounds for the lanes' tests: segments coded by the packer's code, and the beat to which lanes decode them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw_bench import wait
+from networks import random_composition
+from permfc.codec import NIBBLE_LENGTHS, NIBBLE_LEVELS, encode, level_table
+from permfc.segments import Segments
+from permfc_hw.round_control import RoundControl
+
+SIZES = (1, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 33, 64)
+FILL_STAGES = 3  # of a lane group: read, multiply, write
+LONG_CODE = (34, 21, 13, 8, 5, 3, 2, 1, 1)  # Fibonacci numbers: codewords of 1 to 8 bits
+
+
+@dataclass(frozen=True, eq=False)
+class CodedSegment:
+    """One feature's segment of a round."""
+
+    indices: np.ndarray  # uint8 [B]
+    table: np.ndarray    # LEVEL_ENTRY [16]
+    data: bytes          # whole bus words
+    x: int
+
+    def words(self, bus_bits: int) -> list[int]:
+        """The segment as bus words."""
+        size = bus_bits // 8
+        return [int.from_bytes(self.data[start:start + size], "little") for start in range(0, len(self.data), size)]
+
+    def products(self) -> list[int]:
+        """What the lane must give."""
+        return (self.table["level"][self.indices].astype(int) * self.x).tolist()
+
+
+def random_segment(rng: np.random.Generator, outputs: int, bus_bits: int, most_levels: int = 16) -> CodedSegment:
+    """A segment with a random composition, or a nibble of a dense8 feature."""
+    x = int(rng.choice([-128, 127, *rng.integers(-128, 128, 4)]))
+    if most_levels == 16 and rng.random() < 0.2:
+        indices = rng.integers(0, 16, outputs, dtype=np.uint8)
+        table = level_table(NIBBLE_LEVELS[int(rng.integers(2))], NIBBLE_LENGTHS)
+        return CodedSegment(indices, table, encode(indices[None], NIBBLE_LENGTHS, bus_bits).tobytes(), x)
+    levels, counts = random_composition(rng, outputs, most_levels)
+    if outputs == sum(LONG_CODE) and most_levels >= len(LONG_CODE):
+        levels, counts = (rng.permutation(256)[:len(LONG_CODE)] - 128).astype(np.int8), np.array(LONG_CODE)
+    common = np.repeat(np.arange(levels.size, dtype=np.uint8), counts)
+    segments = Segments.prefix(0, levels, counts, rng.permutation(common)[None])
+    return CodedSegment(segments.indices[0], level_table(segments.levels, segments.lengths), encode(segments.indices, segments.lengths, bus_bits).tobytes(), x)
+
+
+async def put_round(ctx, control: RoundControl, outputs: int, first: int, last: int) -> None:
+    """Hand a complete round over."""
+    ctx.set(control.rounds.payload, {"outputs": outputs, "first": first, "last": last})
+    ctx.set(control.rounds.valid, 1)
+    accepted = 0
+    while not accepted:
+        _, _, accepted = await ctx.tick().sample(control.rounds.ready)
+    ctx.set(control.rounds.valid, 0)
+
+
+async def table_bank_is_free(ctx, control: RoundControl) -> None:
+    """Wait until the next round's tables may be filled; a lane group's first entry comes ``FILL_STAGES`` cycles after ``fill_go``."""
+    while not ctx.get(control.fill_go):
+        await ctx.tick()
+    await wait(ctx, FILL_STAGES)
+
+
+async def collect(ctx, control: RoundControl, signal, latency: int, count: int) -> list[list]:
+    """Values of ``signal`` that belong to outputs, a list a round, of ``count`` rounds."""
+    rounds, current = [], []
+    tags = deque([(0, 0)] * latency, maxlen=latency + 1)
+    while len(rounds) < count:
+        _, _, valid, end, value = await ctx.tick().sample(control.tag.valid, control.tag.end, signal)
+        tags.append((valid, end))
+        valid, end = tags[0]
+        if valid:
+            current.append(value)
+        if valid and end:
+            rounds.append(current)
+            current = []
+    return rounds
