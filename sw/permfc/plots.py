@@ -74,7 +74,8 @@ def accuracy_plot(bits: Sequence[float], accuracies: Sequence[float], float_accu
         axis.axhline(100 * float_accuracy, color=DARK, linewidth=1, linestyle="--", label=f"float32, {100 * float_accuracy:.1f} %")
         axis.plot(bits, percent, color=BLUE, marker="o", label="compressed, golden model")
         for x, y in zip(bits, percent, strict=True):
-            axis.annotate(f"{y:.1f} %", (x, y), textcoords="offset points", xytext=(5, -11), ha="left", color=BLUE, fontsize=8)
+            label = axis.annotate(f"{y:.1f} %", (x, y), textcoords="offset points", xytext=(0, 8), ha="center", color=BLUE, fontsize=8)
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
         axis.margins(x=0.14, y=0.45)
         axis.set(xlabel="bits a weight, whole image", ylabel="accuracy, %", title="Accuracy against size")
         axis.legend(loc="lower right")
@@ -159,9 +160,8 @@ def _class_profile(axis: Axes, found: np.ndarray, layer: Layer) -> None:
     values = found[:, largest.first:largest.end]
     ranks = np.arange(len(values))
     low, middle, high = np.quantile(values, (0.1, 0.5, 0.9), axis=1)
-    axis.fill_between(ranks, low, high, color=GREY, alpha=0.6, linewidth=0, label=f"80 % of {largest.features} segments")
-    axis.plot(ranks, middle, color=DARK, linewidth=1, label="median")
-    axis.step(ranks, np.sort(largest.weights()[0]), where="mid", color=BLUE, linewidth=1.4, label=f"common sequence, {largest.levels.size} levels")
-    axis.set(xlabel="rank within the segment", ylabel="weight, steps", title="one class")
-    axis.margins(y=0.22)
+    axis.fill_between(ranks, low, high, color=GREY, alpha=0.6, linewidth=0, label="80 % of the segments")
+    axis.plot(ranks, middle, color=DARK, linewidth=1, label="their median")
+    axis.step(ranks, np.sort(largest.weights()[0]), where="mid", color=BLUE, linewidth=1.4, label="common sequence")
+    axis.set(xlabel="rank within the segment", ylabel="weight, steps", title=f"one class of {largest.features} features")
     axis.legend(loc="upper left", fontsize=7)
