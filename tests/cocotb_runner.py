@@ -23,6 +23,7 @@ def run_cocotb(
     """Build ``top`` in ``folder`` and run the cocotb tests of ``module`` on it; pytest fails when one of them does."""
     for name, value in find_verilator().environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MAKEFLAGS", f"{os.environ.get('MAKEFLAGS', '')} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1")  # short runs: compile fast
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.syspath_prepend(str(HERE))
     runner = get_runner("verilator")

@@ -1,0 +1,111 @@
+"""cocotb tests of the whole engine with another's AXI4-Lite master and streams; run by test_system_cocotb.py.
+
+The memory is HDL and loaded by a plusarg; inputs and golden results come in a file named by CASE.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamSink, AxiStreamSource
+
+from permfc.format import MAGIC, Control, ErrorCode, Register, Status
+
+CASE = np.load(os.environ["CASE"])
+POLLS = 400
+
+
+def pauses(seed: int, probability: float):
+    """Endless random pauses of a stream."""
+    rng = random.Random(seed)
+    while True:
+        yield rng.random() < probability
+
+
+class Bench:
+    """The engine with its memory, a register master, a source and a sink."""
+
+    def __init__(self, dut) -> None:
+        self.dut = dut
+        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
+        self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst)
+        self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst)
+
+    async def start(self, *, latency: int, gap: float, outstanding: int, stall: float) -> None:
+        dut = self.dut
+        cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+        dut.memory_latency.value, dut.memory_gap.value, dut.memory_outstanding.value = latency, int(gap * 65536), outstanding
+        dut.memory_seed.value, dut.memory_fault.value, dut.memory_fault_address.value = 1, 0, 0
+        dut.rst.value = 1
+        await ClockCycles(dut.clk, 4)
+        dut.rst.value = 0
+        await ClockCycles(dut.clk, 2)
+        if stall:
+            self.source.set_pause_generator(pauses(1, stall))
+            self.sink.set_pause_generator(pauses(2, stall))
+            write, read = self.registers.write_if, self.registers.read_if
+            for number, channel in enumerate((write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel)):
+                channel.set_pause_generator(pauses(3 + number, stall))
+
+    async def run(self, values: np.ndarray) -> ErrorCode:
+        """Send an input and start; the error code when the engine is not busy any more."""
+        await self.source.send(values.astype(np.int8).tobytes())
+        await self.source.wait()
+        await self.registers.write_dword(Register.CONTROL, Control.START)
+        for _ in range(POLLS):
+            status = await self.registers.read_dword(Register.STATUS)
+            if not status & Status.BUSY:
+                return ErrorCode(status >> 8 & 0xFF)
+            await ClockCycles(self.dut.clk, 50)
+        raise AssertionError("the engine is still busy")
+
+    async def results(self) -> np.ndarray:
+        """One frame of results, int32; the sink ends a frame at TLAST."""
+        frame = await self.sink.recv()
+        return np.frombuffer(bytes(frame.tdata), dtype="<i4")
+
+    def check_protocol(self) -> None:
+        assert int(self.dut.violations.value) == 0, f"rule {int(self.dut.first_rule.value)} in cycle {int(self.dut.first_cycle.value)}"
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=[0.0, 0.5], gap=[0.0, 0.4])
+async def results_equal_the_golden_model(dut, stall: float, gap: float) -> None:
+    bench = Bench(dut)
+    await bench.start(latency=30, gap=gap, outstanding=8, stall=stall)
+    assert await bench.registers.read_dword(Register.ID) == MAGIC
+    for values, golden, words in zip(CASE["x"], CASE["golden"], CASE["words"], strict=True):
+        before = int(dut.beats.value)
+        assert await bench.run(values) is ErrorCode.NONE
+        np.testing.assert_array_equal(await bench.results(), golden)
+        assert int(dut.beats.value) - before == words
+        assert await bench.registers.read_dword(Register.BEATS) == words
+    assert bench.sink.empty()
+    bench.check_protocol()
+
+
+@cocotb.test()
+async def a_bus_error_is_reported_and_forgotten(dut) -> None:
+    bench = Bench(dut)
+    await bench.start(latency=10, gap=0.2, outstanding=4, stall=0.2)
+    dut.memory_fault.value, dut.memory_fault_address.value = 1, int(CASE["segment"])
+    assert await bench.run(CASE["x"][0]) is ErrorCode.BUS
+    dut.memory_fault.value = 0
+    await bench.registers.write_dword(Register.CONTROL, Control.CLEAR)
+    assert await bench.run(CASE["x"][0]) is ErrorCode.NONE
+    np.testing.assert_array_equal(await bench.results(), CASE["golden"][0])
+    bench.check_protocol()
+
+
+@cocotb.test()
+async def one_input_too_many_is_reported(dut) -> None:
+    bench = Bench(dut)
+    await bench.start(latency=10, gap=0.0, outstanding=4, stall=0.0)
+    assert await bench.run(np.append(CASE["x"][0], 1)) is ErrorCode.INPUT_LENGTH
+    assert await bench.run(CASE["x"][0]) is ErrorCode.NONE
+    np.testing.assert_array_equal(await bench.results(), CASE["golden"][0])
