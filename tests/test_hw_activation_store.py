@@ -1,0 +1,216 @@
+"""ActivationStore: the list of active features, and results on their way out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, stream_put, wait
+from permfc.config import EngineConfig
+from permfc_hw.activation_store import ActivationStore
+
+seeds = st.integers(0, 2**32 - 1)
+patterns = st.sampled_from([(0,), SHORT_STALLS, LONG_STALLS])
+FEATURES = 16
+
+
+def store_of(accumulator_bits: int = 32) -> ActivationStore:
+    return ActivationStore(EngineConfig(lanes=4, features=FEATURES, block_outputs=16, accumulator_bits=accumulator_bits))
+
+
+def draw_activations(rng: np.random.Generator, count: int) -> list[int]:
+    """int8 values, about half of them zero."""
+    return (rng.integers(-128, 128, count) * rng.integers(0, 2, count)).tolist()
+
+
+def active_entries(values: list[int]) -> list[tuple[int, int]]:
+    """What the list of active features must hold: (index, x)."""
+    return [(index, x) for index, x in enumerate(values) if x]
+
+
+async def strobe(ctx, signal) -> None:
+    ctx.set(signal, 1)
+    await ctx.tick()
+    ctx.set(signal, 0)
+
+
+async def load_inputs(ctx, store: ActivationStore, values: list[int], pauses=None) -> None:
+    ctx.set(store.loading, 1)
+    await stream_put(ctx, store.inputs, values, pauses)
+    ctx.set(store.loading, 0)
+
+
+async def append(ctx, store: ActivationStore, values: list[int], final: bool = False, pauses=None) -> None:
+    """A layer's results, as the requantiser gives them."""
+    ctx.set(store.final, final)
+    for number, value in enumerate(values):
+        await wait(ctx, next(pauses) if pauses else 0)
+        ctx.set(store.value, value)
+        ctx.set(store.value_en, 1)
+        ctx.set(store.complete, final and number == len(values) - 1)
+        await ctx.tick()
+        ctx.set(store.value_en, 0)
+        ctx.set(store.complete, 0)
+
+
+async def read_list(ctx, store: ActivationStore) -> list[tuple[int, int]]:
+    entries = []
+    for position in range(ctx.get(store.active)):
+        ctx.set(store.read_en, 1)
+        ctx.set(store.read_address, position)
+        await ctx.tick()
+        ctx.set(store.read_en, 0)
+        entry = ctx.get(store.entry)
+        entries.append((entry.index, entry.x))
+    return entries
+
+
+@given(seeds, patterns)
+@settings(max_examples=12, deadline=None)
+def test_layer_after_layer(seed, pattern):
+    """Inputs, then each layer's results become the list; it is read, more than once, while the next is appended."""
+    store = store_of()
+    rng = np.random.default_rng(seed)
+    layers = [draw_activations(rng, int(rng.integers(1, FEATURES + 1))) for _ in range(5)]
+
+    async def bench(ctx) -> None:
+        await load_inputs(ctx, store, layers[0], stalls(seed, pattern))
+        for values, following in zip(layers, layers[1:], strict=False):
+            assert ctx.get(store.received) == len(values)
+            await strobe(ctx, store.swap)
+            assert ctx.get(store.received) == 0
+            for part in (following[:3], following[3:]):
+                assert await read_list(ctx, store) == active_entries(values)
+                await append(ctx, store, part, pauses=stalls(seed, pattern))
+            assert await read_list(ctx, store) == active_entries(values)
+            assert not ctx.get(store.holding) and not ctx.get(store.results.valid)
+
+    run_bench(store, bench)
+
+
+@given(seeds, patterns, patterns, st.sampled_from([16, 24, 32]))
+@settings(max_examples=20, deadline=None)
+def test_results_leave_in_order_with_one_last(seed, emission, receiver, bits):
+    """While they leave, the list is still read: for the layer's last blocks."""
+    store = store_of(bits)
+    rng = np.random.default_rng(seed)
+    inputs = draw_activations(rng, FEATURES)
+    limit = 2 ** (bits - 1)
+    runs = []
+    for _ in range(3):
+        count = int(rng.choice([1, 2, FEATURES - 1, FEATURES]))
+        runs.append((rng.integers(-limit, limit, count) * rng.integers(0, 4, count).clip(0, 1)).tolist())
+    runs[0][0], runs[-1][-1] = -limit, limit - 1
+    reading = [True]
+
+    async def run(ctx) -> None:
+        for values in runs:
+            while ctx.get(store.holding):  # the host's inputs wait for the results of the run before to leave
+                await ctx.tick()
+            await load_inputs(ctx, store, inputs)
+            await strobe(ctx, store.swap)
+            await append(ctx, store, values, final=True, pauses=stalls(seed, emission))
+            ctx.set(store.final, 0)
+        reading.clear()
+
+    async def read(ctx) -> None:
+        pauses = stalls(seed + 1, LONG_STALLS)
+        while reading:
+            await wait(ctx, 1 + next(pauses))
+            ctx.set(store.read_en, 1)
+            ctx.set(store.read_address, 0)
+            await ctx.tick()
+            ctx.set(store.read_en, 0)
+
+    async def receive(ctx) -> None:
+        expected = [(value, number == len(values) - 1) for values in runs for number, value in enumerate(values)]
+        assert await stream_get(ctx, store.results, len(expected), stalls(seed + 2, receiver), beside=(store.last,)) == expected
+        assert not ctx.get(store.holding)
+
+    run_bench(store, run, read, receive)
+
+
+def test_reading_the_list_comes_before_results():
+    """Results never disturb the segment fetcher, even when it reads in every cycle."""
+    store = store_of()
+    inputs = list(range(1, FEATURES + 1))
+
+    async def bench(ctx) -> None:
+        await load_inputs(ctx, store, inputs)
+        await strobe(ctx, store.swap)
+        await append(ctx, store, [7, 0, -7], final=True)
+        ctx.set(store.results.ready, 1)
+        received = []
+        for number in range(4 * FEATURES):
+            ctx.set(store.read_en, number < 2 * FEATURES)
+            ctx.set(store.read_address, number % FEATURES)
+            _, _, valid, payload = await ctx.tick().sample(store.results.valid, store.results.payload)
+            received += [payload] if valid else []
+            if number < 2 * FEATURES:
+                entry = ctx.get(store.entry)
+                assert (entry.index, entry.x) == (number % FEATURES, inputs[number % FEATURES])
+        assert received == [7, 0, -7]
+
+    run_bench(store, bench)
+
+
+def test_inputs_are_accepted_only_between_runs():
+    store = store_of()
+
+    async def bench(ctx) -> None:
+        ctx.set(store.inputs.valid, 1)
+        ctx.set(store.inputs.payload, 5)
+        await wait(ctx, 3)
+        assert ctx.get(store.received) == 0  # not loading
+        ctx.set(store.inputs.valid, 0)
+        await load_inputs(ctx, store, [5, 6])
+        await strobe(ctx, store.swap)
+        await append(ctx, store, [1, 2], final=True)
+        ctx.set(store.loading, 1)
+        ctx.set(store.inputs.valid, 1)
+        await wait(ctx, 5)
+        assert ctx.get(store.holding) and not ctx.get(store.inputs.ready)  # results are held
+        assert await stream_get(ctx, store.results, 2, beside=(store.last,)) == [(1, 0), (2, 1)]
+        assert ctx.get(store.inputs.ready) and ctx.get(store.received) == 0
+
+    run_bench(store, bench)
+
+
+@pytest.mark.parametrize("count", [FEATURES, FEATURES + 1, FEATURES + 5])
+def test_too_many_inputs_are_counted_up_to_one_more(count):
+    store = store_of()
+
+    async def bench(ctx) -> None:
+        await load_inputs(ctx, store, [3] * count)
+        assert ctx.get(store.received) == min(count, FEATURES + 1)
+        await strobe(ctx, store.swap)
+        assert await read_list(ctx, store) == [(index, 3) for index in range(FEATURES)]
+
+    run_bench(store, bench)
+
+
+@pytest.mark.parametrize("delay", range(5))
+def test_clear_forgets_results_and_inputs(delay):
+    """Wherever the first result is on its way out."""
+    store = store_of()
+
+    async def bench(ctx) -> None:
+        await load_inputs(ctx, store, [1, 2, 3])
+        await strobe(ctx, store.swap)
+        await append(ctx, store, [9, 8, 7], final=True)
+        ctx.set(store.final, 0)
+        await wait(ctx, delay)
+        await strobe(ctx, store.clear)
+        for _ in range(5):
+            assert not ctx.get(store.results.valid) and not ctx.get(store.holding) and ctx.get(store.received) == 0
+            await ctx.tick()
+        await load_inputs(ctx, store, [4, 0])
+        await strobe(ctx, store.clear)
+        await load_inputs(ctx, store, [0, 5, 6])
+        assert ctx.get(store.received) == 3
+        await strobe(ctx, store.swap)
+        assert await read_list(ctx, store) == [(1, 5), (2, 6)]
+
+    run_bench(store, bench)
