@@ -49,7 +49,8 @@ def random_segment(rng: np.random.Generator, outputs: int, bus_bits: int, most_l
         levels, counts = (rng.permutation(256)[:len(LONG_CODE)] - 128).astype(np.int8), np.array(LONG_CODE)
     common = np.repeat(np.arange(levels.size, dtype=np.uint8), counts)
     segments = Segments.prefix(0, levels, counts, rng.permutation(common)[None])
-    return CodedSegment(segments.indices[0], level_table(segments.levels, segments.lengths), encode(segments.indices, segments.lengths, bus_bits).tobytes(), x)
+    table = level_table(segments.levels, segments.lengths)
+    return CodedSegment(segments.indices[0], table, encode(segments.indices, segments.lengths, bus_bits).tobytes(), x)
 
 
 async def put_round(ctx, control: RoundControl, outputs: int, first: int, last: int) -> None:

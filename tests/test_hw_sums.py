@@ -77,11 +77,13 @@ def bias_words(biases: np.ndarray, bus_bits: int) -> list[int]:
 
 
 async def run_block(ctx, box: Accumulators, sums: np.ndarray, biases: np.ndarray, gaps: list[int]) -> list[tuple[int, int, int]]:
-    """Feed the rounds of a block, a row each; the block's totals as (output, total, end)."""
-    totals, outputs = [], [0]
+    """Feed the rounds of a block, a row each; the block's totals as (output, total, end). Checks their latency."""
+    totals, outputs, tags = [], [0], [0] * (box.latency + 1)
 
     async def cycle() -> None:
-        _, _, enabled, total, end, output = await ctx.tick().sample(box.total_en, box.total, box.end, box.output)
+        _, _, tag, enabled, total, end, output = await ctx.tick().sample(box.tag, box.total_en, box.total, box.end, box.output)
+        tags.append(tag.valid & tag.last)
+        assert enabled == tags[-1 - box.latency]
         if enabled:
             totals.append((outputs[-1], total, end))
         outputs.append(output)
@@ -100,9 +102,9 @@ async def run_block(ctx, box: Accumulators, sums: np.ndarray, biases: np.ndarray
             await cycle()
         ctx.set(box.tag, {"valid": 0, "first": 1, "last": 1, "end": 1})
         ctx.set(box.sum, 12345)
-        for _ in range(max(gaps[number], 4 - count)):
+        for _ in range(max(gaps[number], box.latency + 1 - count)):  # a round does not come back earlier
             await cycle()
-    for _ in range(4):  # the pipeline's length
+    for _ in range(box.latency):
         await cycle()
     return totals
 
