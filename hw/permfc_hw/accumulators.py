@@ -10,17 +10,17 @@ from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
-from .memory import WideMemory, registered_read
+from .memory import BLOCK, WideMemory, registered_read
 from .round_control import OutputTag
 
 BIAS_BITS = 32
 
 
 class Accumulators(wiring.Component):
-    """Adds the lanes' sum of each output; in a block's last round the total, bias included, appears three cycles later.
+    """Adds the lanes' sum of each output; in a block's last round the total, bias included, appears ``latency`` cycles later.
 
     Outputs follow each other from 0; a block's first round starts from zero. The next round may not come back to an
-    output within three cycles, which the shortest round's four guarantee.
+    output within ``latency`` cycles; the shortest round takes six.
 
     Members
     -------
@@ -34,6 +34,9 @@ class Accumulators(wiring.Component):
     output : Out
         Number of the output whose total follows in the next cycle.
     """
+
+    #: Cycles from ``sum`` to ``total``.
+    latency = 4
 
     def __init__(self, config: EngineConfig, *, sum_bits: int) -> None:
         self.config = config
@@ -55,33 +58,36 @@ class Accumulators(wiring.Component):
         config = self.config
         m.submodules.biases = biases = self.biases
         m.submodules.memory = memory = Memory(
-            shape=unsigned(config.accumulator_bits), depth=config.block_outputs, init=[], attrs={"no_rw_check": 1})
+            shape=unsigned(config.accumulator_bits), depth=config.block_outputs, init=[], attrs=BLOCK)
         write = memory.write_port()
-        output0, output1 = Signal.like(self.output), Signal.like(self.output)
-        tag1, tag2 = Signal(OutputTag), Signal(OutputTag)
-        sum1 = Signal.like(self.sum)
-        before1 = registered_read(m, memory, output0).as_signed()
-        new2 = Signal(signed(config.accumulator_bits))
+        outputs = [Signal.like(self.output, name=f"output{stage}") for stage in range(4)]
+        tags = [self.tag, *(Signal(OutputTag, name=f"tag{stage}") for stage in range(1, 4))]
+        sums = [self.sum, *(Signal.like(self.sum, name=f"sum{stage}") for stage in range(1, 3))]
+        for pipeline in (outputs, tags, sums):
+            m.d.sync += [later.eq(earlier) for earlier, later in zip(pipeline, pipeline[1:])]
         with m.If(self.tag.valid):
-            m.d.sync += output0.eq(Mux(self.tag.end, 0, output0 + 1))
+            m.d.sync += outputs[0].eq(Mux(self.tag.end, 0, outputs[0] + 1))
+
+        # Block RAM is slow to answer, so a register stands between it and an adder.
+        before1 = registered_read(m, memory, outputs[0]).as_signed()
+        before2, new3 = Signal(signed(config.accumulator_bits)), Signal(signed(config.accumulator_bits))
+        bias3 = Signal(signed(BIAS_BITS))
         m.d.sync += [
-            tag1.eq(self.tag),
-            output1.eq(output0),
-            sum1.eq(self.sum),
-            tag2.eq(tag1),
-            self.output.eq(output1),
-            new2.eq(Mux(tag1.first, 0, before1) + sum1),
-            self.total_en.eq(tag2.valid & tag2.last),
-            self.end.eq(tag2.end),
-            self.total.eq(new2 + biases.read_data.as_signed()),
+            before2.eq(Mux(tags[1].first, 0, before1)),
+            new3.eq(before2 + sums[2]),
+            bias3.eq(biases.read_data),
+            self.total_en.eq(tags[3].valid & tags[3].last),
+            self.end.eq(tags[3].end),
+            self.total.eq(new3 + bias3),
         ]
         m.d.comb += [
-            write.en.eq(tag2.valid),
-            write.addr.eq(self.output),
-            write.data.eq(new2),
+            write.en.eq(tags[3].valid),
+            self.output.eq(outputs[3]),
+            write.addr.eq(outputs[3]),
+            write.data.eq(new3),
             biases.write_en.eq(self.biases_en),
             biases.write_address.eq(self.biases_address),
             biases.write_data.eq(self.biases_data),
-            biases.read_address.eq(output1),
+            biases.read_address.eq(outputs[1]),
         ]
         return m

@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
-from .memory import registered_read
+from .memory import BLOCK, registered_read
 
 
 class Activation(data.StructLayout):
@@ -79,7 +79,7 @@ class ActivationStore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = max(self.config.accumulator_bits, Activation(self.config).size)
-        m.submodules.memory = memory = Memory(shape=width, depth=2 * self.config.features, init=[], attrs={"no_rw_check": 1})
+        m.submodules.memory = memory = Memory(shape=width, depth=2 * self.config.features, init=[], attrs=BLOCK)
         bank = Signal()  # appended to
         stored = Signal.like(self.active)
         self._append(m, memory, bank, stored)

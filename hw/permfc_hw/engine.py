@@ -123,29 +123,37 @@ class Engine(wiring.Component):
         return m
 
     def _connect_orders(self, m: Module) -> None:
-        """Sequencer and fetcher work in turn, so one of them orders at a time. An order goes to the memory and to the loader."""
+        """Sequencer and fetcher work in turn, so one of them orders at a time. An order goes to the memory and to the loader.
+
+        All but segments are words of the program, which are read one after the other.
+        """
         sequencer, fetcher, queue, runs = self.sequencer, self.fetcher, self.queue, self.read_master.runs
-        order = Signal(orders.Order(self.config))
+        kinds = orders.OrderKind
+        order = Signal(orders.Destination(self.config))
+        program = Signal(orders.word_address_shape(self.config))
         valid, ready, has_words = Signal(), Signal(), Signal()
         m.d.comb += [
             valid.eq(sequencer.orders.valid | fetcher.orders.valid),
-            order.eq(fetcher.orders.payload),
-            has_words.eq(order.destination.kind != orders.OrderKind.ROUND),
+            order.eq(fetcher.orders.payload.destination),
+            has_words.eq(order.kind != kinds.ROUND),
             ready.eq(queue.i.ready & (runs.ready | ~has_words)),
             sequencer.orders.ready.eq(ready),
             fetcher.orders.ready.eq(ready),
             queue.i.valid.eq(valid & ready),
-            queue.i.payload.eq(order.destination),
-            runs.valid.eq(valid & ready & has_words),
-            runs.payload.address.eq(order.address),
-            runs.payload.words.eq(order.destination.words),
+            queue.i.payload.eq(order),
+            runs.valid.eq(valid & queue.i.ready & has_words),
+            runs.payload.words.eq(order.words),
         ]
         with m.If(sequencer.orders.valid):
-            m.d.comb += [
-                order.address.eq(sequencer.orders.payload.address),
-                order.destination.kind.eq(sequencer.orders.payload.kind),
-                order.destination.words.eq(sequencer.orders.payload.words),
-            ]
+            m.d.comb += [order.kind.eq(sequencer.orders.payload.kind), order.words.eq(sequencer.orders.payload.words)]
+        with m.If(order.kind == kinds.SEGMENT):
+            m.d.comb += [runs.payload.address.eq(fetcher.orders.payload.address), runs.payload.joins.eq(fetcher.orders.payload.joins)]
+        with m.Else():
+            m.d.comb += [runs.payload.address.eq(program), runs.payload.joins.eq(order.kind == kinds.MULTIPLIERS)]
+            with m.If(runs.valid & runs.ready):
+                m.d.sync += program.eq(program + order.words)
+        with m.If(sequencer.flush):
+            m.d.sync += program.eq(0)
         connect(m, queue.o, self.loader.orders)
 
     def _connect_memory(self, m: Module) -> None:
@@ -184,8 +192,6 @@ class Engine(wiring.Component):
             fetcher.infos_address.eq(loader.address),
             fetcher.infos_data.eq(loader.word_data),
             fetcher.go.eq(sequencer.go),
-            fetcher.image.eq(sequencer.image),
-            fetcher.parameters.eq(sequencer.parameters),
             fetcher.bias_words.eq(sequencer.bias_words),
             fetcher.multiplier_words.eq(sequencer.multiplier_words),
         ]
@@ -286,7 +292,7 @@ class Engine(wiring.Component):
             host.error.eq(sequencer.error),
             sequencer.start.eq(host.start & ~store.holding),
             sequencer.clear.eq(host.clear),
-            sequencer.image_base.eq(host.image_base),
+            self.read_master.image_page.eq(host.image_page),
             store.inputs.payload.eq(self.s_axis_tdata),
             store.inputs.valid.eq(self.s_axis_tvalid),
             self.s_axis_tready.eq(store.inputs.ready),

@@ -1,6 +1,6 @@
 """IndexDecoder: the level numbers of one segment, one a cycle, from the two ends of its bit string."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -8,13 +8,13 @@ from amaranth.utils import ceil_log2
 
 from permfc.format import MAX_CODE_BITS, MAX_LEVELS
 
-from .memory import registered_read
+from .memory import PLAIN, registered_read
 
 LEVEL_BITS = ceil_log2(MAX_LEVELS)
 
 
 class DecodeControl(data.Struct):
-    """What all lanes do in lockstep. ``odd`` speaks of the stream in stage 1, the next five of the stream in stage 2."""
+    """What all lanes do in lockstep. ``odd`` and ``load`` speak of the stream in stage 1, ``fill``, ``zero`` of the stream in stage 2."""
 
     odd: unsigned(1)   # this is the odd outputs' stream
     load: unsigned(1)  # point to the first byte of the next segment
@@ -32,6 +32,13 @@ class CodeEntry(data.Struct):
 
     number: unsigned(LEVEL_BITS)
     aux: unsigned(8)
+
+
+def _shift(value: Value, amount: Value, width: int) -> Value:
+    """``width`` bits of ``value`` from bit ``amount`` (0..7) on: a 4:1 stage, then a 2:1 stage, which is what LUT4s do best."""
+    coarse = [Cat(value, Const(0, 8))[k:k + width + 1] for k in (0, 2, 4, 6)]
+    chosen = Mux(amount[2], Mux(amount[1], coarse[3], coarse[2]), Mux(amount[1], coarse[1], coarse[0]))
+    return Mux(amount[0], chosen[1:], chosen[:width])
 
 
 class IndexDecoder(wiring.Component):
@@ -97,43 +104,49 @@ class IndexDecoder(wiring.Component):
         offset, pointer = Signal(3), Signal(self.pointer_bits + 1)
         current2, following2, offset2, pointer2 = (Signal.like(s, name=f"{s.name}2") for s in (current, following, offset, pointer))
         neighbour2 = Signal.like(pointer)  # the byte that follows pointer2 in the stream's direction
-        odd2 = Signal()
-        m.d.comb += self.address.eq(pointer)
+        start = Signal.like(pointer)
+        odd2, load2 = Signal(), Signal()
+        m.d.comb += [
+            self.address.eq(pointer),
+            start.eq(Cat(Cat(Const(-1, self.byte_bits), self.last_word) & control.odd.replicate(self.pointer_bits), control.half)),
+        ]
         m.d.sync += [
-            window.eq((Cat(following, current) << offset)[8:16]),
+            window.eq(_shift(Cat(following, current)[1:], ~offset, MAX_CODE_BITS)),
             current2.eq(current),
             following2.eq(following),
             offset2.eq(offset),
-            pointer2.eq(pointer),
-            neighbour2.eq(Mux(control.odd, pointer - 1, pointer + 1)),
+            pointer2.eq(Mux(control.load, start, pointer)),
+            neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits))),  # 1 or -1
             odd2.eq(control.odd),
+            load2.eq(control.load),
         ]
 
         position, advance, byte = Signal(4), Signal(), Signal(8)
-        start = Signal(self.pointer_bits)
         m.d.comb += [
             position.eq(offset2 + length + 1),
             advance.eq(position[3] | control.fill),
             byte.eq(Mux(odd2, self.byte[::-1], self.byte)),  # the odd stream begins with the segment's last bit
-            start.eq(Mux(odd2, Cat(Const(-1, self.byte_bits), self.last_word), 0)),
         ]
         m.d.sync += [
             offset.eq(Mux(control.zero, 0, position[:3])),
             current.eq(Mux(advance, following2, current2)),
             following.eq(Mux(advance, byte, following2)),
-            pointer.eq(Mux(control.load, Cat(start, control.half), Mux(advance, neighbour2, pointer2))),
+            pointer.eq(Mux(advance & ~load2, neighbour2, pointer2)),
         ]
 
     def _measure(self, m: Module, window: Signal, length: Signal) -> None:
         """Length by comparison with the smallest prefix of each length that does not yet end a codeword."""
+        limits = MAX_CODE_BITS - 1
+        loaded = Signal(8 * limits)  # entries come in the order of their numbers
+        with m.If(self.code_en & (self.code.number < limits)):
+            m.d.sync += loaded.eq(Cat(loaded[8:], self.code.aux))
         longer = Signal(MAX_CODE_BITS)  # bit d: the codeword has more than d bits
         for d in range(1, MAX_CODE_BITS):
-            loaded, limit = Signal(d + 1, name=f"loaded{d}"), Signal(d + 1, name=f"limit{d}")
-            with m.If(self.code_en & (self.code.number == d - 1)):
-                m.d.sync += loaded.eq(Cat(self.code.aux[:d], self.code.aux[7]))
+            limit, ends = Signal(d, name=f"limit{d}"), Signal(name=f"ends{d}")
+            aux = loaded.word_select(d - 1, 8)
             with m.If(self.control.swap):
-                m.d.sync += limit.eq(loaded)
-            m.d.comb += longer[d].eq((window[MAX_CODE_BITS - d:] >= limit[:d]) & ~limit[d])
+                m.d.sync += [limit.eq(aux), ends.eq(aux[7])]
+            m.d.comb += longer[d].eq((window[MAX_CODE_BITS - d:] >= limit) & ~ends)
         # Being longer than d bits implies being longer than d - 1, so the count is a binary search.
         m.d.comb += [
             length[2].eq(longer[4]),
@@ -143,7 +156,7 @@ class IndexDecoder(wiring.Component):
 
     def _number(self, m: Module, window: Signal, length: Signal) -> None:
         """Rank of the codeword: the codeword itself plus an offset for each length."""
-        m.submodules.offsets = offsets = Memory(shape=unsigned(LEVEL_BITS), depth=2 * MAX_CODE_BITS, init=[], attrs={"no_rw_check": 1})
+        m.submodules.offsets = offsets = Memory(shape=unsigned(LEVEL_BITS), depth=2 * MAX_CODE_BITS, init=[], attrs=PLAIN)
         write = offsets.write_port()
         m.d.comb += [
             write.en.eq(self.code_en & self.code.number[3]),
@@ -155,7 +168,7 @@ class IndexDecoder(wiring.Component):
         m.d.sync += [
             window3.eq(window),
             length3.eq(length),
-            codeword4.eq((window3 >> ~length3)[:LEVEL_BITS]),  # 8 - (length3 + 1) bits are not the codeword's
+            codeword4.eq(_shift(window3, ~length3, LEVEL_BITS)),  # 8 - (length3 + 1) bits are not the codeword's
         ]
         offset4 = registered_read(m, offsets, Cat(length3, self.control.offset_bank))
         m.d.comb += self.level.eq(codeword4 + offset4)

@@ -12,6 +12,10 @@ from .memory import WideMemory
 from .product_table import PRODUCT, ProductTable
 
 
+# With more lanes than this, devices of the right size have LUTs to spare but not a second block RAM a lane.
+BLOCK_TABLE_LANES = 16
+
+
 class WordWrite(data.Struct):
     """Where the loader's bus word goes in the segment buffers; the lane is chosen beside it."""
 
@@ -65,7 +69,7 @@ class Lane(wiring.Component):
         word_bits = ceil_log2(config.segment_bytes // config.bus_bytes)
         m.submodules.buffer = buffer = WideMemory(word_bits=config.bus_bits, unit_bits=8, units=2 * config.segment_bytes)
         m.submodules.decoder = decoder = IndexDecoder(segment_bytes=config.segment_bytes, word_bytes=config.bus_bytes)
-        m.submodules.table = table = ProductTable(levels=config.levels)
+        m.submodules.table = table = ProductTable(levels=config.levels, in_block_ram=config.lanes <= BLOCK_TABLE_LANES)
 
         last_word = Signal(word_bits)
         with m.If(self.word_en & self.word.last):

@@ -91,6 +91,7 @@ class LaneGroup(wiring.Component):
     def _fill(self, m: Module, fill_en: Signal, fill: Signal) -> None:
         """Table entry, product and write in three stages; the assignment stays until the last has been written."""
         current = Signal(Assignment)
+        busy = Signal()     # from the assignment to the last write
         waiting = Signal()  # entries are left to read
         number = Signal(LEVEL_BITS)
         read, entered = Signal(), Signal()  # stages 1 and 2 hold an entry
@@ -99,16 +100,18 @@ class LaneGroup(wiring.Component):
         step = Signal()
         m.d.comb += [
             step.eq(waiting & self.fill_go),
-            self.idle.eq(~(waiting | read | entered | fill_en.any())),
-            self.assign.ready.eq(self.idle),
+            self.idle.eq(~busy),
+            self.assign.ready.eq(~busy),
             self.table.read_address.eq(Cat(number, current.slot)),
         ]
         with m.If(self.assign.valid & self.assign.ready):
-            m.d.sync += [current.eq(self.assign.payload), waiting.eq(1)]
+            m.d.sync += [current.eq(self.assign.payload), waiting.eq(1), busy.eq(1)]
         with m.If(step):
             m.d.sync += number.eq(number + 1)
             with m.If(number == MAX_LEVELS - 1):
                 m.d.sync += waiting.eq(0)
+        with m.If(fill_en.any() & ~entered):
+            m.d.sync += busy.eq(0)
         m.d.sync += [
             read.eq(step),
             number1.eq(number),

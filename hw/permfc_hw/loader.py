@@ -1,6 +1,6 @@
 """Loader: puts the words that arrive where their order says."""
 
-from amaranth.hdl import Array, Cat, Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -92,50 +92,116 @@ class Loader(wiring.Component):
         m = Module()
         order, busy = Signal(Destination(self.config)), Signal()
         left, address = Signal(WORDS_BITS), Signal(WORDS_BITS)
-        begun = Signal()  # the order's first word is in
-        section = Signal(Section)
-        taken, last, done = Signal(), Signal(), Signal()
+        last = Signal()      # the next word is the order's last
+        begun = Signal()     # the order's first word is in
+        taking = Signal()    # the order's words may come
         closing = Signal()   # the round is complete
-        emitting = Signal()  # results of the block before are not all out
+        taken, assigning, done = Signal(), Signal(), Signal()
+        section = Signal(Section)
         m.d.comb += [
-            taken.eq(self.words.valid & self.words.ready),
-            last.eq(left == 1),
+            self.words.ready.eq(taking),
+            taken.eq(self.words.valid & taking),
+            assigning.eq(taken & ~begun & (order.kind == OrderKind.SEGMENT)),
+            done.eq((taken & last) | closing),
             self.orders.ready.eq(~busy | done),
         ]
         with m.If(taken):
-            m.d.sync += [left.eq(left - 1), address.eq(address + 1), begun.eq(1), self.word_data.eq(self.words.payload)]
+            m.d.sync += [left.eq(left - 1), last.eq(left == 2), address.eq(address + 1), begun.eq(1), self.word_data.eq(self.words.payload)]
         with m.If(self.orders.ready):
             m.d.sync += [
                 busy.eq(self.orders.valid),
                 order.eq(self.orders.payload),
                 left.eq(self.orders.payload.words),
+                last.eq(self.orders.payload.words == 1),
                 address.eq(0),
                 begun.eq(0),
                 section.eq(Section.HEADER),
             ]
-        m.d.sync += self.address.eq(address)
+        self._gate(m, order, busy, taking, closing, assigning)
+        self._store(m, order, address, taken, last, section)
+        self._assign(m, order, assigning)
+        self._headers(m, order, section, taken)
+        self._rounds(m, order, closing)
+        return m
+
+    def _gate(self, m: Module, order: Signal, busy: Signal, taking: Signal, closing: Signal, assigning: Signal) -> None:
+        """Decides on an order when it is taken, and again every cycle until it may proceed: the memory's READY is a register."""
+        emitting = Signal()  # results of the block before are not all out, so its parameters are in use
+        with m.If(self.emitted):
+            m.d.sync += emitting.eq(0)
+        with m.If(closing & order.last):
+            m.d.sync += emitting.eq(1)
+        free = Cat(assign.ready for assign in self.assign)
+
+        def may_proceed(order: Signal) -> Value:
+            group = order.lane[:ceil_log2(self.groups)]
+            ready = Signal()
+            with m.Switch(order.kind):
+                with m.Case(OrderKind.SEGMENT):
+                    m.d.comb += ready.eq(free.bit_select(group, 1) & ~self.rounds.valid)
+                with m.Case(OrderKind.BIASES, OrderKind.MULTIPLIERS):
+                    m.d.comb += ready.eq(~emitting)
+                with m.Case(OrderKind.ROUND):
+                    m.d.comb += ready.eq(self.groups_idle & ~self.rounds.valid)
+                with m.Default():  # nothing of the block before is left to load, since its last round was complete
+                    m.d.comb += ready.eq(1)
+            return ready
+
+        upcoming = self.orders.payload
+        may_begin, may_continue = may_proceed(upcoming), may_proceed(order)
+        with m.If(self.orders.ready):
+            clear = self.orders.valid & may_begin & ~closing & ~assigning  # the flags do not show yet what happens now
+            m.d.sync += [
+                taking.eq(clear & (upcoming.kind != OrderKind.ROUND)),
+                closing.eq(clear & (upcoming.kind == OrderKind.ROUND)),
+            ]
+        with m.Elif(busy & may_continue & ~taking):
+            m.d.sync += [taking.eq(order.kind != OrderKind.ROUND), closing.eq(order.kind == OrderKind.ROUND)]
+
+    def _store(self, m: Module, order: Signal, address: Signal, taken: Signal, last: Signal, section: Signal) -> None:
+        """Registers the word's destination beside it."""
+        m.d.sync += [self.address.eq(address), self.word.half.eq(self.fill_half), self.word.word.eq(address), self.word.last.eq(last)]
         for strobe in (self.infos_en, self.tables_en, self.biases_en, self.multipliers_en, self.word_en, self.header_done, self.infos_done):
             m.d.sync += strobe.eq(0)
-
-        with m.If(busy):
+        with m.If(taken):
             with m.Switch(order.kind):
                 with m.Case(OrderKind.HEADER):
-                    m.d.comb += [self.words.ready.eq(1), done.eq(taken & last)]
-                    m.d.sync += self.header_done.eq(done)
+                    m.d.sync += self.header_done.eq(last)
                 with m.Case(OrderKind.DESCRIPTOR):
-                    m.d.comb += done.eq(taken & last)
-                    self._descriptor(m, section, address, taken)
+                    self._descriptor(m, section, address)
                 with m.Case(OrderKind.SEGMENT):
-                    m.d.comb += done.eq(taken & last)
-                    self._segment(m, order, address, begun, taken, last)
-                with m.Case(OrderKind.BIASES, OrderKind.MULTIPLIERS):
-                    m.d.comb += done.eq(taken & last)
-                    self._parameters(m, order, taken, emitting)
-                with m.Case(OrderKind.ROUND):
-                    m.d.comb += [done.eq(self.groups_idle & ~self.rounds.valid), closing.eq(done)]
-        self._headers(m, order, section, taken)
-        self._rounds(m, order, closing, emitting)
-        return m
+                    m.d.sync += self.word_en.eq(1 << order.lane)
+                with m.Case(OrderKind.BIASES):
+                    m.d.sync += self.biases_en.eq(1)
+                with m.Case(OrderKind.MULTIPLIERS):
+                    m.d.sync += self.multipliers_en.eq(1)
+
+    def _descriptor(self, m: Module, section: Signal, address: Signal) -> None:
+        bus_bytes = self.config.bus_bytes
+        header_words = words(BLOCK_HEADER.itemsize, bus_bytes)
+        info_bytes = self.block_header.classes * CLASS_INFO.itemsize
+        info_words = (info_bytes + bus_bytes - 1) >> ceil_log2(bus_bytes)
+        with m.Switch(section):
+            with m.Case(Section.HEADER):
+                with m.If(address == header_words - 1):
+                    m.d.sync += [section.eq(Section.INFOS), address.eq(0)]
+            with m.Case(Section.INFOS):
+                m.d.sync += self.infos_en.eq(1)
+                with m.If(address + 1 == info_words):
+                    m.d.sync += [section.eq(Section.TABLES), address.eq(0), self.infos_done.eq(1)]
+            with m.Case(Section.TABLES):
+                m.d.sync += self.tables_en.eq(1)
+
+    def _assign(self, m: Module, order: Signal, assigning: Signal) -> None:
+        """The first word of a segment takes the assignment to the lane's group with it."""
+        group_bits = ceil_log2(self.groups)
+        for number, assign in enumerate(self.assign):
+            m.d.comb += [
+                assign.valid.eq(assigning & (order.lane[:group_bits] == number)),
+                assign.payload.lane.eq(order.lane[group_bits:]),
+                assign.payload.slot.eq(order.slot),
+                assign.payload.x.eq(order.x),
+            ]
 
     def _headers(self, m: Module, order: Signal, section: Signal, taken: Signal) -> None:
         """Both headers pass through one shift register, words entering at the top."""
@@ -151,57 +217,8 @@ class Loader(wiring.Component):
             self.block_header.eq(header[bits - block_bits:][:8 * BLOCK_HEADER.itemsize]),
         ]
 
-    def _descriptor(self, m: Module, section: Signal, address: Signal, taken: Signal) -> None:
-        bus_bytes = self.config.bus_bytes
-        header_words = words(BLOCK_HEADER.itemsize, bus_bytes)
-        info_bytes = self.block_header.classes * CLASS_INFO.itemsize
-        info_words = (info_bytes + bus_bytes - 1) >> ceil_log2(bus_bytes)
-        # Tables that lanes still read for the previous block must not change.
-        m.d.comb += self.words.ready.eq((section != Section.TABLES) | self.groups_idle)
-        with m.If(taken):
-            with m.Switch(section):
-                with m.Case(Section.HEADER):
-                    with m.If(address == header_words - 1):
-                        m.d.sync += [section.eq(Section.INFOS), address.eq(0)]
-                with m.Case(Section.INFOS):
-                    m.d.sync += self.infos_en.eq(1)
-                    with m.If(address + 1 == info_words):
-                        m.d.sync += [section.eq(Section.TABLES), address.eq(0), self.infos_done.eq(1)]
-                with m.Case(Section.TABLES):
-                    m.d.sync += self.tables_en.eq(1)
-
-    def _segment(self, m: Module, order: Signal, address: Signal, begun: Signal, taken: Signal, last: Signal) -> None:
-        """The first word takes the assignment to the lane's group with it."""
-        group_bits = ceil_log2(self.groups)
-        group = order.lane[:group_bits]
-        free = Signal(self.groups)  # groups that accept an assignment
-        here = Signal()
-        m.d.comb += [
-            here.eq(begun | Array(free)[group] if self.groups > 1 else begun | free),
-            self.words.ready.eq(here & ~self.rounds.valid),
-        ]
-        for number, assign in enumerate(self.assign):
-            m.d.comb += [
-                free[number].eq(assign.ready),
-                assign.valid.eq(taken & ~begun & (group == number)),
-            ]
-        with m.If(taken):
-            m.d.sync += self.word_en.eq(1 << order.lane)
-        m.d.sync += [self.word.half.eq(self.fill_half), self.word.word.eq(address), self.word.last.eq(last)]
-
-    def _parameters(self, m: Module, order: Signal, taken: Signal, emitting: Signal) -> None:
-        """They are in use until the block before has been emitted."""
-        m.d.comb += self.words.ready.eq(~emitting)
-        with m.If(taken):
-            m.d.sync += [
-                self.biases_en.eq(order.kind == OrderKind.BIASES),
-                self.multipliers_en.eq(order.kind == OrderKind.MULTIPLIERS),
-            ]
-
-    def _rounds(self, m: Module, order: Signal, closing: Signal, emitting: Signal) -> None:
+    def _rounds(self, m: Module, order: Signal, closing: Signal) -> None:
         header = self.block_header
-        with m.If(self.emitted):
-            m.d.sync += emitting.eq(0)
         with m.If(self.rounds.ready):
             m.d.sync += self.rounds.valid.eq(0)
         with m.If(closing):
@@ -213,16 +230,9 @@ class Loader(wiring.Component):
             ]
             with m.If(order.last):
                 m.d.sync += [
-                    emitting.eq(1),
                     self.emission.shift.eq(header.shift),
                     self.emission.layer_end.eq((header.flags & BlockFlag.LAST) != 0),
                     self.emission.final.eq((header.flags & BlockFlag.FINAL) != 0),
                     self.emission.relu.eq((header.flags & BlockFlag.RELU) != 0),
                     self.emission.raw.eq((header.flags & BlockFlag.RAW) != 0),
                 ]
-        for assign in self.assign:
-            m.d.comb += [
-                assign.payload.lane.eq(order.lane >> ceil_log2(self.groups)),
-                assign.payload.slot.eq(order.slot),
-                assign.payload.x.eq(order.x),
-            ]

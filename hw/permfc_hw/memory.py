@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 
+# Reads never see a write of the same cycle, so synthesis need not build what would order them.
+PLAIN = {"no_rw_check": 1}
+BLOCK = {**PLAIN, "ram_style": "block"}  # where synthesis would spend LUTs on a small memory
+
+
 def registered_read(m: Module, memory: Memory, address: Value) -> Signal:
     """Data of ``memory`` at ``address``, one cycle later.
 
     An asynchronous port with a register behind it maps to plain block RAM (or distributed RAM); Amaranth's own synchronous port
-    beside a write port costs a read-first emulation in LUTs. The boxes never read what they write in the same cycle.
+    beside a write port costs a read-first emulation in LUTs.
     """
     port = memory.read_port(domain="comb")
     data = Signal(len(port.data))
@@ -67,18 +72,21 @@ class WideMemory(wiring.Component):
         return m
 
     def _memory(self, m: Module, bits: int, depth: int) -> Memory:
-        m.submodules.memory = memory = Memory(shape=unsigned(bits), depth=depth, init=[], attrs={"no_rw_check": 1})
+        m.submodules.memory = memory = Memory(shape=unsigned(bits), depth=depth, init=[], attrs=BLOCK)
         return memory
 
     def _narrow_reads(self, m: Module) -> None:
-        memory = self._memory(m, self.word_bits, self.words)
-        write = memory.write_port()
-        m.d.comb += [write.en.eq(self.write_en), write.addr.eq(self.write_address), write.data.eq(self.write_data)]
-        select_bits = ceil_log2(self.word_bits // self.unit_bits)
-        word = registered_read(m, memory, self.read_address[select_bits:])
-        select = Signal(select_bits)
-        m.d.sync += select.eq(self.read_address[:select_bits])
-        m.d.comb += self.read_data.eq(word.word_select(select, self.unit_bits))
+        """A write port a unit, at neighbouring addresses: synthesis merges them into one port of a block RAM with two widths."""
+        memory = self._memory(m, self.unit_bits, self.units)
+        parts = self.word_bits // self.unit_bits
+        for part in range(parts):
+            write = memory.write_port()
+            m.d.comb += [
+                write.en.eq(self.write_en),
+                write.addr.eq(Cat(Const(part, ceil_log2(parts)), self.write_address)),
+                write.data.eq(self.write_data.word_select(part, self.unit_bits)),
+            ]
+        m.d.comb += self.read_data.eq(registered_read(m, memory, self.read_address))
 
     def _narrow_writes(self, m: Module) -> None:
         memory = self._memory(m, self.unit_bits, self.units)

@@ -1,7 +1,5 @@
 """Orders: what the engine wants read from memory, and where the words go."""
 
-from __future__ import annotations
-
 from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, enum
 from amaranth.utils import ceil_log2
@@ -25,7 +23,7 @@ class OrderKind(enum.Enum, shape=unsigned(3)):
 
 
 def word_address_shape(config: EngineConfig) -> Shape:
-    """Shape of an address in bus words."""
+    """Shape of an address in bus words, counted from the start of the image."""
     return unsigned(ADDRESS_BITS - ceil_log2(config.bus_bytes))
 
 
@@ -44,15 +42,15 @@ class Destination(data.StructLayout):
         })
 
 
-class Order(data.StructLayout):
-    """A read of ``destination.words`` words from ``address`` (in words)."""
+class SegmentOrder(data.StructLayout):
+    """An order of the segment fetcher. ``address`` is a segment's; ``joins`` tells that it continues the segment ordered before."""
 
     def __init__(self, config: EngineConfig) -> None:
-        super().__init__({"address": word_address_shape(config), "destination": Destination(config)})
+        super().__init__({"address": word_address_shape(config), "joins": 1, "destination": Destination(config)})
 
 
-class ProgramOrder(data.StructLayout):
-    """An order for a part of the image's program, which needs no lane."""
+class ProgramOrder(data.Struct):
+    """An order for the next words of the image's program, which lie where the last ones ended."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        super().__init__({"address": word_address_shape(config), "kind": OrderKind, "words": WORDS_BITS})
+    kind: OrderKind
+    words: unsigned(WORDS_BITS)

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .memory import registered_read
+from .memory import BLOCK, PLAIN, registered_read
 
 PRODUCT = signed(16)  # int8 * int8
 
@@ -22,6 +22,8 @@ class ProductTable(wiring.Component):
     ----------
     levels : int
         Entries of a bank.
+    in_block_ram : bool
+        Whether the table takes a block RAM of its own rather than some 60 LUTs where RAM can be made of those.
 
     Members
     -------
@@ -35,8 +37,9 @@ class ProductTable(wiring.Component):
     #: Cycles from ``level`` to ``product``.
     latency = 2
 
-    def __init__(self, *, levels: int) -> None:
+    def __init__(self, *, levels: int, in_block_ram: bool = True) -> None:
         self.levels = levels
+        self.in_block_ram = in_block_ram
         level_bits = ceil_log2(levels)
         super().__init__({
             "write_en": In(1),
@@ -51,7 +54,7 @@ class ProductTable(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=PRODUCT, depth=2 * self.levels, init=[], attrs={"no_rw_check": 1})
+        m.submodules.memory = memory = Memory(shape=PRODUCT, depth=2 * self.levels, init=[], attrs=BLOCK if self.in_block_ram else PLAIN)
         write = memory.write_port()
         m.d.comb += [
             write.en.eq(self.write_en),

@@ -7,6 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .memory import BLOCK
+
 
 class Queue(wiring.Component):
     """Holds ``depth`` items (a power of two) besides the one at the output; an item appears two cycles after it was accepted.
@@ -23,24 +25,25 @@ class Queue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = Shape.cast(self.shape).width
-        m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[], attrs=BLOCK)
         write, read = memory.write_port(), memory.read_port(domain="comb")
-        level = Signal(range(self.depth + 1))
+        pushed, popped = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))  # items so far, modulo twice the depth
         pushing, popping = Signal(), Signal()
         out = Signal(width)
         m.d.comb += [
-            self.i.ready.eq(level != self.depth),
+            self.i.ready.eq((pushed ^ popped) != self.depth),
             pushing.eq(self.i.valid & self.i.ready),
-            popping.eq((level != 0) & (self.o.ready | ~self.o.valid)),
+            popping.eq((pushed != popped) & (self.o.ready | ~self.o.valid)),
             write.en.eq(pushing),
+            write.addr.eq(pushed),
             write.data.eq(self.i.payload),
+            read.addr.eq(popped),
             self.o.payload.eq(out),
         ]
-        m.d.sync += level.eq(level + pushing - popping)
         with m.If(pushing):
-            m.d.sync += write.addr.eq(write.addr + 1)
+            m.d.sync += pushed.eq(pushed + 1)
         with m.If(popping):
-            m.d.sync += [out.eq(read.data), read.addr.eq(read.addr + 1), self.o.valid.eq(1)]
+            m.d.sync += [out.eq(read.data), popped.eq(popped + 1), self.o.valid.eq(1)]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         return m

@@ -10,7 +10,7 @@ from permfc.config import EngineConfig
 from .orders import ADDRESS_BITS, WORDS_BITS, word_address_shape
 
 MAX_BURST = 256       # beats of an AXI4 INCR burst
-PAGE_BYTES = 4096     # no AXI burst may cross it
+PAGE_BITS = 12        # no AXI burst may cross 4 KiB
 TIMEOUT_BITS = 16     # cycles without an answer
 
 
@@ -22,20 +22,22 @@ class ReadAddress(data.Struct):
 
 
 class Run(data.StructLayout):
-    """``words`` consecutive words from word address ``address``."""
+    """``words`` consecutive words from word ``address`` of the image; with ``joins`` it begins where the last run ended."""
 
     def __init__(self, config: EngineConfig) -> None:
-        super().__init__({"address": word_address_shape(config), "words": WORDS_BITS})
+        super().__init__({"address": word_address_shape(config), "words": WORDS_BITS, "joins": 1})
 
 
 class ReadMaster(wiring.Component):
     """Turns runs of words into bursts, with at most ``config.outstanding`` of them unanswered.
 
-    A run that continues where the last one ended joins it, so that adjacent segments share a burst while the memory is
-    busy. No burst crosses an aligned group of 256 words or 4 KiB. Words appear in the order of the runs.
+    A run that joins the last one extends it, so that adjacent segments share a burst while the memory is busy. No burst
+    crosses an aligned group of 256 words or 4 KiB. Words appear in the order of the runs.
 
     Members
     -------
+    image_page : In(20)
+        Number of the 4 KiB page in which the image starts.
     runs : In(stream of Run)
     address : Out(stream of ReadAddress)
         AXI AR channel.
@@ -55,6 +57,7 @@ class ReadMaster(wiring.Component):
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         super().__init__({
+            "image_page": In(ADDRESS_BITS - PAGE_BITS),
             "runs": In(stream.Signature(Run(config))),
             "address": Out(stream.Signature(ReadAddress)),
             "beats": In(stream.Signature(config.bus_bits)),
@@ -69,55 +72,50 @@ class ReadMaster(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        begin, end = Signal(word_address_shape(self.config)), Signal(word_address_shape(self.config))
-        self._collect(m, begin, end)
-        self._issue(m, begin, end)
+        begin, wanted = Signal(word_address_shape(self.config)), Signal(WORDS_BITS + 1)  # words that are to be asked for
+        turn = Signal()  # a cycle to ask in, a cycle to take a run in: neither's arithmetic waits for the other's
+        asked, burst = Signal(), Signal(9)
+        m.d.sync += turn.eq(~turn)
+        self._collect(m, turn, begin, wanted, asked, burst)
+        self._ask(m, turn, begin, wanted, asked, burst)
         self._answer(m)
         return m
 
-    def _collect(self, m: Module, begin: Signal, end: Signal) -> None:
-        """Words from ``begin`` to ``end`` are to be asked for."""
+    def _collect(self, m: Module, turn: Signal, begin: Signal, wanted: Signal, asked: Signal, burst: Signal) -> None:
         empty = Signal()
         run = self.runs.payload
-        room = Signal()  # the joined run stays shorter than a run may be, so that lengths fit
-        m.d.comb += [
-            empty.eq(begin == end),
-            room.eq((end - begin)[:WORDS_BITS] < (1 << (WORDS_BITS - 1))),
-            self.runs.ready.eq(empty | ((run.address == end) & room)),
-        ]
-        with m.If(self.flush):
-            m.d.sync += end.eq(begin)
-        with m.Elif(self.runs.valid & self.runs.ready):
-            m.d.sync += end.eq(run.address + run.words)
+        m.d.comb += [empty.eq(wanted == 0), self.runs.ready.eq(turn & (empty | (run.joins & ~wanted[-1])))]
+        with m.If(asked):
+            m.d.sync += [begin.eq(begin + burst), wanted.eq(wanted - burst)]
+        with m.If(self.runs.valid & self.runs.ready):
+            m.d.sync += wanted.eq(wanted + run.words)
             with m.If(empty):
                 m.d.sync += begin.eq(run.address)
+        with m.If(self.flush):
+            m.d.sync += wanted.eq(0)
 
-    def _issue(self, m: Module, begin: Signal, end: Signal) -> None:
-        group = min(MAX_BURST, PAGE_BYTES // self.config.bus_bytes)
-        group_bits = ceil_log2(group)
-        burst, left, wanted = Signal(group_bits + 1), Signal(group_bits + 1), Signal(WORDS_BITS + 1)
+    def _ask(self, m: Module, turn: Signal, begin: Signal, wanted: Signal, asked: Signal, burst: Signal) -> None:
+        group_bits = ceil_log2(min(MAX_BURST, (1 << PAGE_BITS) // self.config.bus_bytes))
+        left = Signal(group_bits + 1)
         waiting = Signal(range(self.config.outstanding + 1))
-        asked, answered = Signal(), Signal()
+        accepted, answered = Signal(), Signal()
+        byte_address = Cat(Const(0, ceil_log2(self.config.bus_bytes)), begin)
         m.d.comb += [
-            left.eq(group - begin[:group_bits]),
-            wanted.eq((end - begin)[:WORDS_BITS + 1]),
-            asked.eq(self.address.valid & self.address.ready),
+            left.eq((1 << group_bits) - begin[:group_bits]),
+            asked.eq(~turn & (burst != 0) & (waiting != self.config.outstanding) & ~self.address.valid & ~self.flush),
+            accepted.eq(self.address.valid & self.address.ready),
             answered.eq(self.beats.valid & self.beats.ready & self.last),
             self.owed.eq((waiting != 0) | self.address.valid),
-            self.address.payload.addr.eq(Cat(Const(0, ceil_log2(self.config.bus_bytes)), begin)),
-            self.address.payload.len.eq(burst - 1),
         ]
-        m.d.sync += waiting.eq(waiting + asked - answered)
-        with m.FSM():
-            with m.State("Measure"):
-                m.d.sync += burst.eq(Mux(wanted < left, wanted, left))
-                with m.If((wanted != 0) & (waiting != self.config.outstanding) & ~self.flush):
-                    m.next = "Ask"
-            with m.State("Ask"):
-                m.d.comb += self.address.valid.eq(1)
-                with m.If(self.address.ready):
-                    m.d.sync += begin.eq(begin + burst)
-                    m.next = "Measure"
+        m.d.sync += [burst.eq(Mux(wanted < left, wanted, left)), waiting.eq(waiting + accepted - answered)]
+        with m.If(asked):
+            m.d.sync += [
+                self.address.valid.eq(1),
+                self.address.payload.addr.eq(Cat(byte_address[:PAGE_BITS], byte_address[PAGE_BITS:] + self.image_page)),
+                self.address.payload.len.eq(burst - 1),
+            ]
+        with m.Elif(self.address.ready):
+            m.d.sync += self.address.valid.eq(0)
 
     def _answer(self, m: Module) -> None:
         silence = Signal(TIMEOUT_BITS)

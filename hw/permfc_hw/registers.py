@@ -1,32 +1,22 @@
 """Registers: the host's view of the engine, an AXI4-Lite slave."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
 
+from .counters import Counters, Events
+
 ADDRESS_BITS = 8
-COUNTERS = (Register.CYCLES, Register.BEATS, Register.SEGMENTS_FETCHED, Register.SEGMENTS_SKIPPED,
-            Register.CYCLES_STARVED, Register.CYCLES_STALLED)
-
-
-class Events(data.Struct):
-    """What the counters count. All but ``features_en`` count cycles in which they are high."""
-
-    running: unsigned(1)
-    beat: unsigned(1)         # a word arrived
-    fetched: unsigned(1)      # a segment was ordered
-    features_en: unsigned(1)  # a block was begun ...
-    features: unsigned(16)    # ... of a layer of so many features
-    starved: unsigned(1)      # no round to decode, none complete
-    stalled: unsigned(1)      # a word waited for a buffer
+COUNTER_REGISTERS = Register.CYCLES  # they are the registers from here on
+PAGE_BITS = 12  # an image starts on a 4 KiB boundary
 
 
 class Registers(wiring.Component):
-    """Register file of docs/architecture.md; answers a read or a write two cycles after it was accepted.
+    """Register file of :class:`permfc.format.Register`; answers within ten cycles. Addresses past the last register read as zero.
 
     Members
     -------
@@ -35,7 +25,8 @@ class Registers(wiring.Component):
     start, clear : Out(1)
         ``start`` stays high until ``started``; ``clear`` is a strobe.
     started : In(1)
-    image_base : Out(32)
+    image_page : Out(20)
+        Upper bits of the image's address; an image starts on a 4 KiB boundary.
     busy, done, error : In
     events : In(Events)
         Counted from ``started`` on.
@@ -52,7 +43,7 @@ class Registers(wiring.Component):
             "start": Out(1),
             "clear": Out(1),
             "started": In(1),
-            "image_base": Out(32),
+            "image_page": Out(32 - PAGE_BITS),
             "busy": In(1),
             "done": In(1),
             "error": In(ErrorCode),
@@ -62,7 +53,7 @@ class Registers(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         self._write(m)
-        self._read(m, self._count(m))
+        self._read(m)
         return m
 
     def _write(self, m: Module) -> None:
@@ -87,48 +78,31 @@ class Registers(wiring.Component):
                     with m.If((self.write_data.payload & Control.CLEAR) != 0):
                         m.d.sync += self.clear.eq(~self.busy)
                 with m.Case(Register.IMAGE_BASE):
-                    m.d.sync += self.image_base.eq(self.write_data.payload)
+                    m.d.sync += self.image_page.eq(self.write_data.payload[PAGE_BITS:])
 
-    def _count(self, m: Module) -> dict[Register, Value]:
-        counters = {register: Signal(32, name=register.name.lower()) for register in COUNTERS}
-        events = self.events
-        steps = {
-            Register.CYCLES: 1,
-            Register.BEATS: events.beat,
-            Register.SEGMENTS_FETCHED: events.fetched,
-            Register.CYCLES_STARVED: events.starved,
-            Register.CYCLES_STALLED: events.stalled,
-        }
-        for register, step in steps.items():
-            with m.If(events.running):
-                m.d.sync += counters[register].eq(counters[register] + step)
-        skipped = counters[Register.SEGMENTS_SKIPPED]
-        with m.If(events.features_en):
-            m.d.sync += skipped.eq(skipped + events.features)
-        with m.Elif(events.fetched):
-            m.d.sync += skipped.eq(skipped - 1)
-        with m.If(self.started):
-            m.d.sync += [counter.eq(0) for counter in counters.values()]
-        return counters
-
-    def _read(self, m: Module, counters: dict[Register, Value]) -> None:
+    def _read(self, m: Module) -> None:
+        """A counter is read in its turn."""
         config = self.config
-        values: dict[Register, Value | int] = {
+        m.submodules.counters = counters = Counters()
+        m.d.comb += [counters.events.eq(self.events), counters.restart.eq(self.started)]
+        values = {
             Register.ID: MAGIC,
             Register.VERSION: VERSION,
             Register.CONFIG0: config.lanes | ceil_log2(config.bus_bytes) << 8 | config.levels << 16 | config.outstanding << 24,
             Register.CONFIG1: config.block_outputs | config.features << 16,
             Register.CONFIG2: config.accumulator_bits,
             Register.STATUS: Cat(self.busy | self.start, self.done, Const(0, 6), self.error),
-            Register.IMAGE_BASE: self.image_base,
-            **counters,
+            Register.IMAGE_BASE: Cat(Const(0, PAGE_BITS), self.image_page),
         }
-        address, asked = Signal(ADDRESS_BITS), Signal()
-        m.d.comb += self.read_address.ready.eq(~asked & ~self.read_data.valid)
+        address, asked, is_counter = Signal(ADDRESS_BITS), Signal(), Signal()
+        m.d.comb += [
+            is_counter.eq(address[5:] == COUNTER_REGISTERS >> 5),
+            self.read_address.ready.eq(~asked & ~self.read_data.valid),
+        ]
         with m.If(self.read_address.valid & self.read_address.ready):
             m.d.sync += [address.eq(self.read_address.payload), asked.eq(1)]
-        with m.If(asked):
-            m.d.sync += [asked.eq(0), self.read_data.valid.eq(1), self.read_data.payload.eq(0)]
+        with m.If(asked & (~is_counter | (address[2:5] == counters.number))):
+            m.d.sync += [asked.eq(0), self.read_data.valid.eq(1), self.read_data.payload.eq(Mux(is_counter, counters.value, 0))]
             with m.Switch(address):
                 for register, value in values.items():
                     with m.Case(register):

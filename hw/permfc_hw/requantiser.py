@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -21,6 +21,8 @@ INT8_MAX = 127
 
 def saturate(value: Value, bits: int) -> Value:
     """``value``, a signed value, clamped to ``bits`` bits."""
+    if len(value) <= bits:
+        return value
     top = value[bits - 1:]
     fits = (top == 0) | top.all()
     sign = value[-1]
@@ -101,12 +103,13 @@ class Requantiser(wiring.Component):
     def _shift(self, m: Module, product: Signal) -> Signal:
         """Shifts by ``shift - 1`` (the last bit rounds) in two stages; what is out of range stays out of range."""
         amount = Signal(6)
+        coarse = [saturate(product[step:].as_signed(), COARSE_BITS) for step in (0, 16, 32)]
         coarse4 = Signal(signed(COARSE_BITS))
         fine5 = Signal(signed(COARSE_BITS))
         fine6 = Signal(signed(FINE_BITS))
         m.d.sync += [
             amount.eq(self.emission.shift - 1),
-            coarse4.eq(saturate(product >> Cat(Const(0, 4), amount[4:]), COARSE_BITS)),
+            coarse4.eq(Mux(amount[5], coarse[2], Mux(amount[4], coarse[1], coarse[0]))),
             fine5.eq(coarse4 >> amount[:4]),
             fine6.eq(saturate(fine5, FINE_BITS)),
         ]

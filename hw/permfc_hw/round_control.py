@@ -114,9 +114,8 @@ class RoundControl(wiring.Component):
         """The stream that is in stage 1 now is in stage 2 one cycle later."""
         control = self.control
         swapped = Signal()
-        m.d.comb += [control.odd.eq(odd), control.half.eq(half), control.swap.eq(zero & odd)]
+        m.d.comb += [control.odd.eq(odd), control.load.eq(load), control.half.eq(half), control.swap.eq(zero & odd)]
         m.d.sync += [
-            control.load.eq(load),
             control.fill.eq(fill | zero),
             control.zero.eq(zero),
             control.product_bank.eq(control.offset_bank),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,7 +12,12 @@ from permfc.format import CLASS_INFO, MAX_CLASSES, PAIR, WORDS_MASK
 from .activation_store import Activation
 from .headers import BLOCK_HEADER_LAYOUT, CLASS_INFO_LAYOUT
 from .memory import WideMemory
-from .orders import Order, OrderKind, word_address_shape
+from .orders import WORDS_BITS, OrderKind, SegmentOrder, word_address_shape
+
+
+# Class infos are read in halves, which takes half the block RAMs.
+INFO_UNIT = 32
+INFO_UNITS = 8 * CLASS_INFO.itemsize // INFO_UNIT
 
 
 class SegmentFetcher(wiring.Component):
@@ -26,9 +31,8 @@ class SegmentFetcher(wiring.Component):
     -------
     go : In(1)
         Strobe: walk the list for the block in ``block_header``.
-    image, parameters : In
-        Word addresses of the image and of the block's biases.
     bias_words, multiplier_words : In
+        Words of the block's parameters, which are the next of the program.
     block_header : In
     infos_en, infos_address, infos_data : In
         Bus words of the class infos.
@@ -37,7 +41,7 @@ class SegmentFetcher(wiring.Component):
     entry_en, entry_address : Out
         Position in the list of active features; ``entry`` is due one cycle later.
     entry : In(Activation)
-    orders : Out(stream of Order)
+    orders : Out(stream of SegmentOrder)
     done : Out(1)
         Strobe: all orders are out.
     malformed : Out(1)
@@ -48,15 +52,12 @@ class SegmentFetcher(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        self.infos = WideMemory(word_bits=config.bus_bits, unit_bits=8 * CLASS_INFO.itemsize, units=MAX_CLASSES)
-        address = word_address_shape(config)
+        self.infos = WideMemory(word_bits=config.bus_bits, unit_bits=INFO_UNIT, units=MAX_CLASSES * INFO_UNITS)
         count = range(config.features + 1)
         super().__init__({
             "go": In(1),
-            "image": In(address),
-            "parameters": In(address),
-            "bias_words": In(14),
-            "multiplier_words": In(14),
+            "bias_words": In(WORDS_BITS),
+            "multiplier_words": In(WORDS_BITS),
             "block_header": In(BLOCK_HEADER_LAYOUT),
             "infos_en": In(1),
             "infos_address": In(self.infos.write_address.shape()),
@@ -65,7 +66,7 @@ class SegmentFetcher(wiring.Component):
             "entry_en": Out(1),
             "entry_address": Out(count),
             "entry": In(Activation(config)),
-            "orders": Out(stream.Signature(Order(config))),
+            "orders": Out(stream.Signature(SegmentOrder(config))),
             "done": Out(1),
             "malformed": Out(1),
             "fetched": Out(1),
@@ -80,11 +81,14 @@ class SegmentFetcher(wiring.Component):
             self.infos.write_address.eq(self.infos_address),
             self.infos.write_data.eq(self.infos_data),
         ]
-        slot = Signal(range(MAX_CLASSES + 1))      # class slot
-        info = Signal(CLASS_INFO_LAYOUT)
-        base, address = Signal(word_address_shape(config)), Signal(word_address_shape(config))
+        slot = Signal(range(MAX_CLASSES))
+        info = Signal(CLASS_INFO_LAYOUT)           # of the class in ``slot``
+        upper = Signal()                           # half of the class info to read
+        address = Signal(word_address_shape(config))
         position = Signal.like(self.entry_address)
         feature = Signal(Activation(config))
+        neighbour = Signal.like(feature.index)     # follows the feature whose segment was ordered last ...
+        adjoining = Signal()                       # ... if it is of this class and nothing else was ordered since
         offset = Signal(32)
         lane = Signal(range(config.lanes + 1))     # lanes of this round in use
         second = Signal()                          # half of a dense8 feature
@@ -94,15 +98,17 @@ class SegmentFetcher(wiring.Component):
         capacity = config.segment_bytes // config.bus_bytes
         destination = self.orders.payload.destination
         m.d.comb += [
-            self.infos.read_address.eq(slot),
+            self.infos.read_address.eq(Cat(upper, slot)),
             self.entry_address.eq(position),
+            self.orders.payload.address.eq(address),
+            self.orders.payload.joins.eq(adjoining & (second | (feature.index == neighbour))),
             destination.lane.eq(lane),
             destination.slot.eq(slot + second),
             destination.x.eq(feature.x),
         ]
 
-        def send(kind: OrderKind, at: object, count: object, following: str) -> None:
-            m.d.comb += [self.orders.valid.eq(1), self.orders.payload.address.eq(at), destination.kind.eq(kind), destination.words.eq(count)]
+        def send(kind: OrderKind, count: object, following: str) -> None:
+            m.d.comb += [self.orders.valid.eq(1), destination.kind.eq(kind), destination.words.eq(count)]
             with m.If(self.orders.ready):
                 m.next = following
 
@@ -112,9 +118,13 @@ class SegmentFetcher(wiring.Component):
                 with m.If(self.go):
                     m.next = "Read Class"
             with m.State("Read Class"):
-                m.next = "Class"
-            with m.State("Class"):
-                m.d.sync += [info.eq(self.infos.read_data), base.eq(self.image + self.infos.read_data[:32])]
+                m.next = "Class Base"
+            with m.State("Class Base"):
+                m.d.comb += upper.eq(1)
+                m.d.sync += info.base.eq(self.infos.read_data)
+                m.next = "Class Range"
+            with m.State("Class Range"):
+                m.d.sync += [info.as_value()[INFO_UNIT:].eq(self.infos.read_data), adjoining.eq(0)]
                 m.next = "Read Feature"
             with m.State("Read Feature"):
                 m.d.comb += self.entry_en.eq(1)
@@ -140,29 +150,26 @@ class SegmentFetcher(wiring.Component):
                     m.d.sync += slot.eq(slot + 1)
                     m.next = "Read Class"
             with m.State("Multiply"):
-                m.d.sync += [offset.eq(feature.index * words), second.eq(0)]
-                m.d.comb += self.fetched.eq(1)
+                m.d.sync += offset.eq(Mux(pair, Cat(second, feature.index), feature.index) * words)
+                m.d.comb += self.fetched.eq(~second)
                 m.next = "Address"
             with m.State("Address"):
-                m.d.sync += address.eq(base + Mux(pair, offset << 1, offset))
+                m.d.sync += address.eq(info.base + offset)
                 m.next = "Segment"
                 with m.If(lane == config.lanes):
                     m.next = "Close"
             with m.State("Segment"):
-                send(OrderKind.SEGMENT, address, words, "Read Feature")
+                send(OrderKind.SEGMENT, words, "Read Feature")
                 with m.If(self.orders.ready):
-                    m.d.sync += [lane.eq(lane + 1), address.eq(address + words)]
+                    m.d.sync += [lane.eq(lane + 1), neighbour.eq(feature.index + 1), adjoining.eq(1), second.eq(pair & ~second)]
                     with m.If(pair & ~second):
-                        m.d.sync += second.eq(1)
-                        m.next = "Segment"
-                        with m.If(lane == config.lanes - 1):
-                            m.next = "Close"
+                        m.next = "Multiply"
             with m.State("Close"):
                 with m.If(exhausted & ~parameters_out):
                     m.next = "Biases"
                 with m.Else():
                     m.d.comb += [destination.first.eq(rounds == 0), destination.last.eq(exhausted)]
-                    send(OrderKind.ROUND, 0, 0, "Segment")
+                    send(OrderKind.ROUND, 0, "Segment")
                     with m.If(self.orders.ready):
                         m.d.sync += [lane.eq(0), rounds.eq(Mux(rounds[1], 2, rounds + 1))]
                         with m.If(exhausted):
@@ -171,10 +178,10 @@ class SegmentFetcher(wiring.Component):
                         with m.Elif((rounds == 1) & ~parameters_out):
                             m.next = "Biases"
             with m.State("Biases"):
-                m.d.sync += parameters_out.eq(1)
-                send(OrderKind.BIASES, self.parameters, self.bias_words, "Multipliers")
+                m.d.sync += [parameters_out.eq(1), adjoining.eq(0)]
+                send(OrderKind.BIASES, self.bias_words, "Multipliers")
             with m.State("Multipliers"):
-                send(OrderKind.MULTIPLIERS, self.parameters + self.bias_words, self.multiplier_words, "Segment")
+                send(OrderKind.MULTIPLIERS, self.multiplier_words, "Segment")
                 with m.If(self.orders.ready & exhausted):
                     m.next = "Close"
         return m

@@ -14,9 +14,15 @@ from permfc.config import EngineConfig
 from permfc.format import IMAGE_HEADER, MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode, words
 
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
-from .orders import ADDRESS_BITS, OrderKind, ProgramOrder, word_address_shape
+from .orders import WORDS_BITS, OrderKind, ProgramOrder
 
 FLUSH_CYCLES = 64  # more than any pipeline's length
+
+
+def _exceeds(value: Value, limit: int) -> Value:
+    """``value > limit`` for a power of two, without a carry chain."""
+    bit = ceil_log2(limit)
+    return value[bit + 1:].any() | (value[bit] & value[:bit].any())
 
 
 class Sequencer(wiring.Component):
@@ -29,8 +35,6 @@ class Sequencer(wiring.Component):
     -------
     start, clear : In(1)
         Strobes; ``clear`` forgets ``done`` and ``error``.
-    image_base : In(32)
-        Byte address of the image.
     busy, done : Out(1)
     error : Out(ErrorCode)
         Of the last run.
@@ -43,9 +47,8 @@ class Sequencer(wiring.Component):
     layer_done, final : In(1)
         Strobe: a layer's last result is out; it was the final layer's.
     orders : Out(stream of ProgramOrder)
-    image, parameters : Out
-        Word addresses of the image and of the current block's biases.
-    bias_words, multiplier_words : Out(14)
+    bias_words, multiplier_words : Out
+        Words of the current block's parameters.
     go : Out(1)
         Strobe for the segment fetcher.
     fetched_all, malformed : In(1)
@@ -60,11 +63,9 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        address = word_address_shape(config)
         super().__init__({
             "start": In(1),
             "clear": In(1),
-            "image_base": In(ADDRESS_BITS),
             "busy": Out(1),
             "done": Out(1),
             "error": Out(ErrorCode),
@@ -76,11 +77,9 @@ class Sequencer(wiring.Component):
             "swap": Out(1),
             "layer_done": In(1),
             "final": In(1),
-            "orders": Out(stream.Signature(ProgramOrder(config))),
-            "image": Out(address),
-            "parameters": Out(address),
-            "bias_words": Out(14),
-            "multiplier_words": Out(14),
+            "orders": Out(stream.Signature(ProgramOrder)),
+            "bias_words": Out(WORDS_BITS),
+            "multiplier_words": Out(WORDS_BITS),
             "go": Out(1),
             "fetched_all": In(1),
             "malformed": In(1),
@@ -95,14 +94,12 @@ class Sequencer(wiring.Component):
         m = Module()
         bus_bytes = self.config.bus_bytes
         header_words = words(IMAGE_HEADER.itemsize, bus_bytes)
-        program = self.parameters  # address of what comes next in the program
         descriptor_words = Signal(16)
         list_ready, finished = Signal(), Signal()
         faults = ((self.malformed, ErrorCode.DESCRIPTOR), (self.timed_out, ErrorCode.TIMEOUT), (self.failed, ErrorCode.BUS))
         wait = Signal(range(FLUSH_CYCLES))
         block, header = self.block_header, self.image_header
         m.d.comb += [
-            self.image.eq(self.image_base >> ceil_log2(bus_bytes)),
             self.bias_words.eq((block.outputs * 4 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
             self.multiplier_words.eq((block.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
             self.busy.eq(1),
@@ -115,11 +112,9 @@ class Sequencer(wiring.Component):
             m.d.comb += self.swap.eq(1)
             m.d.sync += list_ready.eq(1)
 
-        def read(kind: OrderKind, address: object, count: object, following: str) -> None:
-            payload = self.orders.payload
-            m.d.comb += [self.orders.valid.eq(1), payload.address.eq(address), payload.kind.eq(kind), payload.words.eq(count)]
+        def read(kind: OrderKind, count: object, following: str) -> None:
+            m.d.comb += [self.orders.valid.eq(1), self.orders.payload.kind.eq(kind), self.orders.payload.words.eq(count)]
             with m.If(self.orders.ready):
-                m.d.sync += program.eq(address + count)
                 m.next = following
 
         def stop(code: ErrorCode) -> None:
@@ -146,7 +141,7 @@ class Sequencer(wiring.Component):
                     with m.If(self.owed):
                         stop(ErrorCode.TIMEOUT)
             with working("Image Header"):
-                read(OrderKind.HEADER, self.image, header_words, "Await Image Header")
+                read(OrderKind.HEADER, header_words, "Await Image Header")
             with working("Await Image Header"):
                 m.d.sync += descriptor_words.eq(self.image_header.descriptor_words)
                 with m.If(self.header_done):
@@ -167,7 +162,7 @@ class Sequencer(wiring.Component):
                     m.d.sync += list_ready.eq(1)
                     m.next = "Descriptor"
             with working("Descriptor"):
-                read(OrderKind.DESCRIPTOR, program, descriptor_words, "Await Descriptor")
+                read(OrderKind.DESCRIPTOR, descriptor_words, "Await Descriptor")
             with working("Await Descriptor"):
                 with m.If(self.infos_done):
                     m.next = "Check Block"
@@ -180,7 +175,6 @@ class Sequencer(wiring.Component):
             with working("Fetch"):
                 m.d.sync += descriptor_words.eq(block.next_words)
                 with m.If(self.fetched_all):
-                    m.d.sync += program.eq(program + self.bias_words + self.multiplier_words)
                     with m.If((block.flags & BlockFlag.LAST) != 0):
                         m.d.sync += list_ready.eq(0)
                     m.next = "Next Block"
@@ -203,11 +197,11 @@ class Sequencer(wiring.Component):
 
     def _needs_another_engine(self) -> Value:
         header, config = self.image_header, self.config
-        return ((header.bus_bytes_log2 != ceil_log2(config.bus_bytes)) | (header.levels > config.levels)
-                | (header.features > config.features) | (header.block_outputs > config.block_outputs)
-                | (header.accumulator_bits > config.accumulator_bits))
+        return ((header.bus_bytes_log2 != ceil_log2(config.bus_bytes)) | (header.accumulator_bits > config.accumulator_bits)
+                | _exceeds(header.levels, config.levels) | _exceeds(header.features, config.features)
+                | _exceeds(header.block_outputs, config.block_outputs))
 
     def _is_malformed_block(self) -> Value:
         block = self.block_header
-        return ((block.outputs == 0) | (block.outputs > self.config.block_outputs)
-                | (block.classes == 0) | (block.classes > MAX_CLASSES))
+        return ((block.outputs == 0) | _exceeds(block.outputs, self.config.block_outputs)
+                | (block.classes == 0) | _exceeds(block.classes, MAX_CLASSES))
