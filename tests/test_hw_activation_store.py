@@ -191,15 +191,17 @@ def test_too_many_inputs_are_counted_up_to_one_more(count):
     run_bench(store, bench)
 
 
-@pytest.mark.parametrize("delay", range(5))
-def test_clear_forgets_results_and_inputs(delay):
-    """Wherever the first result is on its way out."""
+@pytest.mark.parametrize("delay", range(6))
+@pytest.mark.parametrize("ready", [0, 1])
+def test_clear_forgets_results_and_inputs(delay, ready):
+    """Wherever a result is on its way out."""
     store = store_of()
 
     async def bench(ctx) -> None:
+        ctx.set(store.results.ready, ready)
         await load_inputs(ctx, store, [1, 2, 3])
         await strobe(ctx, store.swap)
-        await append(ctx, store, [9, 8, 7], final=True)
+        await append(ctx, store, [9, 8, 7, 6], final=True)
         ctx.set(store.final, 0)
         await wait(ctx, delay)
         await strobe(ctx, store.clear)
