@@ -45,6 +45,7 @@ public:
     }
 
     ~Simulation() {
+        Verilated::threadContextp(&context);  // the run-time library looks here, where another simulation may have been
 #if VM_TRACE
         if (trace) trace->close();
 #endif
@@ -172,6 +173,7 @@ private:
 
     // The first half of a cycle: new inputs reach everything combinational, so that handshakes can be read.
     void settle() {
+        Verilated::threadContextp(&context);
         if (!offered) offered = !input.empty() && !(stall && stalls());  // an offer stays until it is taken
         top->s_axis_tvalid = offered;
         if (offered) top->s_axis_tdata = input.front();
@@ -224,6 +226,9 @@ private:
 
 extern "C" {
 
+// Everything else is hidden: a process may load the libraries of several engines, which must not share their variables.
+#pragma GCC visibility push(default)
+
 Simulation* permfc_create(const char* waves) { return new Simulation{waves}; }
 void permfc_destroy(Simulation* s) { delete s; }
 void permfc_configure(Simulation* s, const Behaviour* behaviour) { s->configure(*behaviour); }
@@ -246,4 +251,5 @@ void permfc_discard_output(Simulation* s) { s->discard_output(); }
 void permfc_run(Simulation* s, uint64_t count) { s->run(count); }
 void permfc_counters(Simulation* s, Counters* counters) { *counters = s->counters(); }
 
+#pragma GCC visibility pop
 }

@@ -167,7 +167,7 @@ def build_shared_library(
 
     include = tool.root / "include"
     flags = [
-        "-std=c++17", "-fPIC", "-pthread", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0",
+        "-std=c++17", "-fPIC", "-fvisibility=hidden", "-pthread", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0",
         f"-DVM_TRACE={int(waves)}", f"-DVM_TRACE_VCD={int(waves)}", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0",
         f"-I{folder}", f"-I{include}", f"-I{include / 'vltstd'}",
     ]

@@ -1,0 +1,66 @@
+"""The comparison with the golden model can fail: one changed bit of an image, or one changed line of Verilog, is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine_cases import check_run, sane
+from networks import random_inputs, random_network
+from permfc.config import EngineConfig
+from permfc.device import IMAGE_ADDRESS
+from permfc.errors import DeviceError
+from permfc.image import pack
+from permfc.layout import image_layout
+from permfc.network import Kind, Network
+from permfc_hw.verilog import engine_verilog
+from permfc_sim.device import SimDevice
+
+CONFIG = EngineConfig(lanes=4, bus_bits=16)
+
+
+@pytest.fixture
+def network() -> Network:
+    return random_network(31, [40, 50, 30], kinds=[Kind.PREFIX], raw=False)
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return random_inputs(32, 40)
+
+
+def mutant(module: str, line: str, changed: str) -> SimDevice:
+    """An engine in which ``line`` of one Verilog module is another."""
+    modules = engine_verilog(CONFIG).split("\nmodule ")
+    number, text = next((number, text) for number, text in enumerate(modules) if text.startswith(module))
+    assert line in text
+    modules[number] = text.replace(line, changed)
+    return SimDevice(CONFIG, verilog="\nmodule ".join(modules))
+
+
+def test_a_bit_of_a_segment(network: Network, x: np.ndarray) -> None:
+    device = sane(CONFIG)
+    device.load(network)
+    check_run(device, network, x)
+    block = image_layout(network, CONFIG.bus_bytes).blocks[0]
+    feature = int(np.flatnonzero(x[0, :block.classes[0].end])[0])
+    segment = (block.segment_offsets[0] + feature * block.feature_words[0]) * CONFIG.bus_bytes
+    image = bytearray(pack(network, CONFIG))
+    image[segment] ^= 0x80
+    device.write_memory(IMAGE_ADDRESS, bytes(image))
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        check_run(device, network, x)
+
+
+def test_the_rounding(network: Network, x: np.ndarray) -> None:
+    with mutant("\\permfc_engine.requantiser ", "+ $signed(2'h1);", "+ $signed(2'h0);") as device:
+        device.load(network)
+        with pytest.raises(AssertionError, match="Arrays are not equal"):
+            check_run(device, network, x)
+
+
+def test_the_kind_of_burst(network: Network, x: np.ndarray) -> None:
+    with mutant("permfc_engine(", "m_axi_arburst = 2'h1;", "m_axi_arburst = 2'h2;") as device:
+        device.load(network)
+        with pytest.raises(DeviceError, match=r"The engine broke a bus protocol in cycle \d+: ARBURST is not INCR"):
+            device.run(x)
