@@ -62,8 +62,10 @@ async def stream_put(ctx, stream, items: Iterable[Any], pauses: Iterator[int] | 
         ctx.set(stream.valid, 0)
 
 
-async def stream_get(ctx, stream, count: int, pauses: Iterator[int] | None = None, beside: tuple = ()) -> list:
+async def stream_get(ctx, stream, count: int, pauses: Iterator[int] | None = None, *, beside: tuple = (), view: Callable = lambda item: item) -> list:
     """Receive ``count`` items, structures as dictionaries; with signals ``beside`` the payload, tuples of all of them.
+
+    ``view`` reduces a payload to what it means, where some fields do not matter.
 
     Checks the contract of a stream on the way: an item that waits neither changes nor disappears.
     """
@@ -75,20 +77,21 @@ async def stream_get(ctx, stream, count: int, pauses: Iterator[int] | None = Non
         ctx.set(stream.ready, 0)
         for _ in range(idle):
             _, _, valid, *item = await ctx.tick().sample(stream.valid, *signals)
-            waiting = check_waiting(waiting, valid, item)
+            waiting = check_waiting(waiting, valid, item, view)
         ctx.set(stream.ready, 1)
         valid = 0
         while not valid:
             _, _, valid, *item = await ctx.tick().sample(stream.valid, *signals)
-            waiting = check_waiting(waiting, valid, item)
+            waiting = check_waiting(waiting, valid, item, view)
         items.append(tuple(waiting) if beside else waiting[0])
         ctx.set(stream.ready, 0)
     return items
 
 
-def check_waiting(waiting: list | None, valid: int, item: list) -> list | None:
+def check_waiting(waiting: list | None, valid: int, item: list, view: Callable = lambda item: item) -> list | None:
     """The item that waits after a cycle in which the stream showed ``item``."""
-    values = [plain(value) for value in item]
+    payload, *beside = (plain(value) for value in item)
+    values = [view(payload), *beside]
     if waiting is not None:
         assert valid and values == waiting, f"A waiting item {waiting} became {values if valid else 'invalid'}"
     return values if valid else None
