@@ -1,0 +1,314 @@
+"""Sequencer: the program block after block, and a named error for everything that can be wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, wait
+from permfc.config import EngineConfig
+from permfc.format import MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode
+from permfc_hw.orders import OrderKind
+from permfc_hw.sequencer import Sequencer
+
+CONFIG = EngineConfig(lanes=4, bus_bits=64, block_outputs=32, features=64, levels=8, accumulator_bits=24)
+INPUTS = 50
+IMAGE = {
+    "magic": MAGIC, "version": VERSION, "bus_bytes_log2": 3, "levels": 8, "inputs": INPUTS, "features": 64, "block_outputs": 32,
+    "descriptor_words": 11, "accumulator_bits": 24,
+}
+FIRST, LAST, FINAL = BlockFlag.FIRST, BlockFlag.LAST, BlockFlag.FINAL
+BLOCKS = [
+    {"features": INPUTS, "outputs": 32, "classes": 3, "flags": FIRST, "shift": 9, "next_words": 12},
+    {"features": INPUTS, "outputs": 31, "classes": MAX_CLASSES, "flags": LAST, "shift": 9, "next_words": 13},
+    {"features": 63, "outputs": 1, "classes": 1, "flags": FIRST | LAST | FINAL, "shift": 9, "next_words": 0},
+]
+
+
+@dataclass
+class Engine:
+    """Everything around a sequencer: it loads headers, fetches blocks and hands layers over after some cycles."""
+
+    box: Sequencer
+    image: dict
+    blocks: list[dict]
+    delay: int
+    block: int = -1
+    events: list = field(default_factory=list)
+    strobes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("swap", "go", "fail"), 0))
+    silent: OrderKind | None = None  # a kind of order that is never answered
+    fetching: bool = True
+
+    async def serve(self, ctx) -> None:
+        """Orders: a header appears some cycles after its order. A flush takes an order back."""
+        box, pauses, waiting = self.box, stalls(self.delay, SHORT_STALLS), None
+        while True:
+            for ready in (*[0] * next(pauses), 1):
+                ctx.set(box.orders.ready, ready)
+                _, _, valid, payload, flush = await ctx.tick().sample(box.orders.valid, box.orders.payload, box.flush)
+                waiting = check_waiting(None if flush else waiting, valid, [payload])
+            ctx.set(box.orders.ready, 0)
+            if not valid:
+                waiting = None
+                continue
+            order, = waiting
+            waiting = None
+            self.events.append((order["kind"], order["words"]))
+            if order["kind"] is not self.silent:
+                await wait(ctx, self.delay)
+                await self.load(ctx, order["kind"])
+
+    async def load(self, ctx, kind: OrderKind) -> None:
+        box = self.box
+        if kind is OrderKind.HEADER:
+            self.set_fields(ctx, box.image_header, self.image)
+            await self.strobe(ctx, box.header_done)
+        else:
+            self.block += 1
+            self.set_fields(ctx, box.block_header, self.blocks[self.block])
+            await self.strobe(ctx, box.infos_done)
+
+    @staticmethod
+    def set_fields(ctx, header, fields: dict) -> None:
+        for name, value in fields.items():
+            ctx.set(header[name], int(value))
+
+    @staticmethod
+    async def strobe(ctx, signal) -> None:
+        ctx.set(signal, 1)
+        await ctx.tick()
+        ctx.set(signal, 0)
+
+    async def watch(self, ctx) -> None:
+        """Strobes, and the block that was gone for."""
+        box = self.box
+        while True:
+            _, _, *values = await ctx.tick().sample(box.swap, box.go, box.fail)
+            for name, value in zip(self.strobes, values, strict=True):
+                self.strobes[name] += value
+                if value and name != "fail":
+                    self.events.append(name)
+
+    async def work(self, ctx) -> None:
+        """Fetch each block; after a layer's last, its last result comes out some cycles later."""
+        box, gone = self.box, 0
+        while True:
+            await ctx.tick()
+            if self.strobes["go"] == gone or not self.fetching:
+                continue
+            gone += 1
+            flags = self.blocks[self.block]["flags"]
+            await wait(ctx, self.delay)
+            await self.strobe(ctx, box.fetched_all)
+            if flags & LAST:
+                await wait(ctx, 3 * self.delay)
+                ctx.set(box.final, bool(flags & FINAL))
+                await self.strobe(ctx, box.layer_done)
+
+    @property
+    def background(self) -> list:
+        return [self.watch, self.serve, self.work]
+
+
+def engine_of(delay: int = 2, *, block: dict | None = None, **image: int) -> Engine:
+    """An engine whose image deviates as told, in its header or in its second block."""
+    blocks = [dict(entry) for entry in BLOCKS]
+    blocks[1].update(block or {})
+    return Engine(Sequencer(CONFIG), IMAGE | image, blocks, delay)
+
+
+async def start(ctx, box: Sequencer, received: int = INPUTS) -> None:
+    ctx.set(box.received, received)
+    await Engine.strobe(ctx, box.start)
+    assert ctx.get(box.busy) and not ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE
+
+
+async def finish(ctx, box: Sequencer) -> None:
+    while ctx.get(box.busy):
+        await ctx.tick()
+    await ctx.tick()  # the surroundings have seen it, too
+
+
+HEADER_ORDER = (OrderKind.HEADER, 32 // CONFIG.bus_bytes)
+
+
+@pytest.mark.parametrize("delay", [0, 1, 2, 7, 20])
+def test_a_program_of_two_layers(delay):
+    """The next layer's descriptor is ordered before the layer is done, its segments only after the hand-over."""
+    engine = engine_of(delay)
+    box = engine.box
+
+    async def run(ctx) -> None:
+        assert ctx.get(box.flush)
+        for _ in range(2):
+            engine.events.clear()
+            engine.block = -1
+            await start(ctx, box)
+            assert not ctx.get(box.flush)
+            await finish(ctx, box)
+            assert ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE and ctx.get(box.flush)
+            descriptors = [(OrderKind.DESCRIPTOR, words) for words in (11, 12, 13)]
+            assert engine.events == [HEADER_ORDER, "swap", descriptors[0], "go", descriptors[1], "go", *engine.events[6:8], "go"]
+            assert set(map(str, engine.events[6:8])) == {str(descriptors[2]), "swap"}
+            await Engine.strobe(ctx, box.clear)
+            assert not ctx.get(box.done)
+        assert engine.strobes["fail"] == 0
+
+    run_bench(box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 31, 32])
+@pytest.mark.parametrize("bus_bits", [16, 32, 64, 512])
+def test_words_of_a_block_s_parameters(outputs, bus_bits):
+    box = Sequencer(EngineConfig(lanes=4, bus_bits=bus_bits, block_outputs=32, features=64))
+
+    async def bench(ctx) -> None:
+        ctx.set(box.block_header.outputs, outputs)
+        await ctx.tick()
+        assert ctx.get(box.bias_words) == -(-32 * outputs // bus_bits)
+        assert ctx.get(box.multiplier_words) == -(-16 * outputs // bus_bits)
+
+    run_bench(box, bench)
+
+
+async def fail_with(ctx, engine: Engine, code: ErrorCode, received: int = INPUTS) -> None:
+    """Start; the run must end with ``code``, and the next one, with a sound image, must succeed."""
+    box = engine.box
+    await start(ctx, box, received)
+    await recover(ctx, engine, code)
+
+
+async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> None:
+    box = engine.box
+    await finish(ctx, box)
+    assert ctx.get(box.error) == code and not ctx.get(box.done)
+    assert engine.strobes["fail"] == failures
+    assert ctx.get(box.flush)
+    await wait(ctx, 30)
+    await Engine.strobe(ctx, box.clear)
+    assert ctx.get(box.error) == ErrorCode.NONE
+    for signal in (box.failed, box.timed_out, box.malformed):
+        ctx.set(signal, 0)
+    engine.image, engine.blocks, engine.block, engine.silent, engine.fetching = IMAGE, BLOCKS, -1, None, True
+    await start(ctx, box)
+    await finish(ctx, box)
+    assert ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE and engine.strobes["fail"] == failures
+
+
+@pytest.mark.parametrize(("fields", "code"), [
+    ({"magic": MAGIC ^ 1 << 31}, ErrorCode.MAGIC),
+    ({"magic": 0, "version": 0}, ErrorCode.MAGIC),
+    ({"version": VERSION + 1}, ErrorCode.VERSION),
+    ({"version": VERSION + 256}, ErrorCode.VERSION),
+    ({"bus_bytes_log2": 2}, ErrorCode.CONFIG),
+    ({"bus_bytes_log2": 4}, ErrorCode.CONFIG),
+    ({"levels": 9}, ErrorCode.CONFIG),
+    ({"levels": 16}, ErrorCode.CONFIG),
+    ({"features": 65}, ErrorCode.CONFIG),
+    ({"features": 0xFFFF}, ErrorCode.CONFIG),
+    ({"block_outputs": 33}, ErrorCode.CONFIG),
+    ({"block_outputs": 64}, ErrorCode.CONFIG),
+    ({"accumulator_bits": 25}, ErrorCode.CONFIG),
+    ({"accumulator_bits": 2**31}, ErrorCode.CONFIG),
+    ({"inputs": INPUTS + 1}, ErrorCode.INPUT_LENGTH),
+    ({"inputs": 0}, ErrorCode.INPUT_LENGTH),
+    ({"descriptor_words": 0}, ErrorCode.DESCRIPTOR),
+], ids=str)
+def test_image_headers_that_are_refused(fields, code):
+    engine = engine_of(**fields)
+
+    async def run(ctx) -> None:
+        await fail_with(ctx, engine, code)
+
+    run_bench(engine.box, run, background=engine.background)
+    assert engine.events[1] == HEADER_ORDER  # nothing was ordered after the header of the refused image
+
+
+@pytest.mark.parametrize("fields", [
+    {"levels": 3}, {"features": 32}, {"block_outputs": 31}, {"accumulator_bits": 16},
+], ids=str)
+def test_smaller_images_are_accepted(fields):
+    engine = engine_of(**fields)
+
+    async def run(ctx) -> None:
+        await start(ctx, engine.box)
+        await finish(ctx, engine.box)
+        assert ctx.get(engine.box.done)
+
+    run_bench(engine.box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("received", [0, INPUTS - 1, INPUTS + 1, CONFIG.features + 1])
+def test_too_few_or_too_many_inputs(received):
+    engine = engine_of()
+
+    async def run(ctx) -> None:
+        await fail_with(ctx, engine, ErrorCode.INPUT_LENGTH, received)
+
+    run_bench(engine.box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("fields", [
+    {"outputs": 0}, {"outputs": 33}, {"outputs": 0x8000}, {"classes": 0}, {"classes": MAX_CLASSES + 1}, {"classes": 255},
+], ids=str)
+def test_blocks_that_are_refused(fields):
+    engine = engine_of(block=fields)
+
+    async def run(ctx) -> None:
+        await fail_with(ctx, engine, ErrorCode.DESCRIPTOR)
+
+    run_bench(engine.box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("cycle", [0, 1, 2, 5, 6, 7, 9, 11, 13, 15, 18, 21, 25, 30, 40])
+@pytest.mark.parametrize(("fault", "code"), [("failed", ErrorCode.BUS), ("timed_out", ErrorCode.TIMEOUT), ("malformed", ErrorCode.DESCRIPTOR)])
+def test_faults_at_any_time(cycle, fault, code):
+    """The read master's flags stay until the flush; the fetcher's is a strobe."""
+    engine = engine_of(delay=3)
+    box = engine.box
+
+    async def run(ctx) -> None:
+        await start(ctx, box)
+        await wait(ctx, cycle)
+        ctx.set(getattr(box, fault), 1)
+        await ctx.tick()
+        if fault == "malformed":
+            ctx.set(box.malformed, 0)
+        await recover(ctx, engine, code)
+
+    run_bench(box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_after_a_fault_answers_are_awaited(gives_up):
+    """Until none is owed, or the memory does not answer either."""
+    engine = engine_of()
+    engine.silent = OrderKind.DESCRIPTOR
+    box = engine.box
+
+    async def run(ctx) -> None:
+        await start(ctx, box)
+        await wait(ctx, 30)
+        ctx.set(box.owed, 1)
+        ctx.set(box.failed, 1)
+        await wait(ctx, 2)
+        ctx.set(box.failed, 0)
+        await wait(ctx, 300)
+        assert ctx.get(box.busy) and ctx.get(box.flush) and engine.strobes["fail"] == 0
+        ctx.set(box.timed_out if gives_up else box.owed, int(gives_up))
+        await wait(ctx, 2)
+        assert not ctx.get(box.busy) and ctx.get(box.error) == ErrorCode.BUS
+        ctx.set(box.timed_out, 0)
+        if gives_up:
+            await start_while_owed(ctx, box)
+        ctx.set(box.owed, 0)
+        await recover(ctx, engine, ErrorCode.TIMEOUT if gives_up else ErrorCode.BUS, failures=1 + gives_up)
+
+    async def start_while_owed(ctx, box: Sequencer) -> None:
+        """Late answers must not be taken for the new run's."""
+        await Engine.strobe(ctx, box.start)
+        await wait(ctx, 200)
+        assert ctx.get(box.busy)
+
+    run_bench(box, run, background=engine.background)
