@@ -65,8 +65,8 @@ class Accumulators(wiring.Component):
         sums = [self.sum, *(Signal.like(self.sum, name=f"sum{stage}") for stage in range(1, 3))]
         for pipeline in (outputs, tags, sums):
             m.d.sync += [later.eq(earlier) for earlier, later in zip(pipeline, pipeline[1:])]
-        with m.If(self.tag.valid):
-            m.d.sync += outputs[0].eq(Mux(self.tag.end, 0, outputs[0] + 1))
+        # A round's outputs follow each other without a gap; a gap inside one means that the run was given up.
+        m.d.sync += outputs[0].eq(Mux(self.tag.valid & ~self.tag.end, outputs[0] + 1, 0))
 
         # Block RAM is slow to answer, so a register stands between it and an adder.
         before1 = registered_read(m, memory, outputs[0]).as_signed()
