@@ -278,7 +278,9 @@ def test_a_silent_memory_times_out(monkeypatch, accepting):
     memory = AxiMemory(master, answers=stalls(1, (limit - 10,)))
 
     async def bench(ctx) -> None:
-        await wait(ctx, 3 * limit)  # nothing is owed
+        ctx.set(master.flush, 1)
+        await wait(ctx, 3 * limit)  # between runs nothing is owed
+        ctx.set(master.flush, 0)
         await stream_put(ctx, master.runs, [{"address": 0, "words": 4, "joins": 0}])
         await stream_get(ctx, master.words, 4)
         await ctx.tick()

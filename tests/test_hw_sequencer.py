@@ -188,7 +188,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     await wait(ctx, 30)
     await Engine.strobe(ctx, box.clear)
     assert ctx.get(box.error) == ErrorCode.NONE
-    for signal in (box.failed, box.timed_out, box.malformed):
+    for signal in (box.failed, box.timed_out, box.malformed, box.owed):
         ctx.set(signal, 0)
     engine.image, engine.blocks, engine.block, engine.silent, engine.fetching = IMAGE, BLOCKS, -1, None, True
     await start(ctx, box)
@@ -272,6 +272,7 @@ def test_faults_at_any_time(cycle, fault, code):
         await start(ctx, box)
         await wait(ctx, cycle)
         ctx.set(getattr(box, fault), 1)
+        ctx.set(box.owed, fault == "timed_out")
         await ctx.tick()
         if fault == "malformed":
             ctx.set(box.malformed, 0)
