@@ -117,7 +117,7 @@ def test_block_header_that_the_engine_refuses(engine: SimDevice, network: Networ
     offset = image_layout(network, bus_bytes).blocks[1].offset * bus_bytes
     engine.write_memory(IMAGE_ADDRESS, patched(pack(network, engine.identify()), offset, BLOCK_HEADER, field, value))
     with pytest.raises(DeviceError, match="error DESCRIPTOR: the image holds a block descriptor that is out of range"):
-        engine.run(x)
+        engine.run(x, timeout=0.01)
     check_usable(engine, network, x)
 
 
