@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from permfc.compress import compress
 from permfc.config import EngineConfig
 from permfc.errors import InputError, ModelError
-from permfc.image import pack
+from permfc.image import pack, required
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc.layout import image_layout
 from permfc.network import Kind
@@ -89,6 +89,15 @@ def test_calibration_helps():
     x = np.abs(random_inputs(1500, 150)) * np.linspace(0, 1, 150, dtype=np.float32)
     with_data, without = (relative_error(network, compress(network, 2.5, calibration), x[1000:]) for calibration in (x[:1000], None))
     assert with_data < without
+
+
+def test_eight_levels_fit_an_engine_with_eight():
+    network, x = random_network([100, 90, 30]), random_inputs(300, 100)
+    compressed = compress(network, 7.0, x, levels=8)
+    assert required(compressed)["levels"] == 8
+    assert required(compress(network, 7.0, x))["levels"] == 16
+    with_dense = compress(random_network([64, 64]), 11.0, random_inputs(300, 64), levels=8)
+    assert required(with_dense)["levels"] == 8
 
 
 def test_plenty_of_bits_give_dense_weights():
@@ -170,6 +179,7 @@ def test_progress_is_reported_to_the_end():
     ({"bits": 0}, r"Target bits a weight must be a positive number, not 0"),
     ({"bits": float("nan")}, r"must be a positive number, not nan"),
     ({"bits": "2"}, r"must be a positive number, not '2'"),
+    ({"levels": 12}, "levels must be 8 or 16, not 12"),
     ({"block_outputs": 0}, r"block_outputs must be an integer from 1 to 32768, not 0"),
     ({"word_bits": 12}, r"word_bits must be a multiple of 8, not 12"),
     ({"word_bits": 64.0}, r"word_bits must be an integer from 8 to 4096, not 64\.0"),

@@ -48,12 +48,13 @@ def check_target(bits: float, shapes: list[tuple[int, int]], block_outputs: int,
     return bits * weights - fixed
 
 
-def sampled_fit(weights: np.ndarray, importance: np.ndarray, block_outputs: int, word_bits: int, classes: int = _FIRST_CLASSES) -> ClassFit:
+def sampled_fit(weights: np.ndarray, importance: np.ndarray, block_outputs: int, word_bits: int, levels: int,
+                classes: int = _FIRST_CLASSES) -> ClassFit:
     """A ClassFit of all columns of a small layer, or of evenly spaced columns of a large one."""
     outputs, features = weights.shape
     wanted = max(_SAMPLE_WEIGHTS // outputs, _SAMPLE_FEATURES)
     columns = np.unique(np.linspace(0, features - 1, min(wanted, features)).round().astype(np.int64))
-    return ClassFit(weights[:, columns], importance[columns], block_outputs, word_bits, classes, features / len(columns))
+    return ClassFit(weights[:, columns], importance[columns], block_outputs, word_bits, classes, features / len(columns), levels)
 
 
 def search_slope(image_bits: Callable[[float], float], target: float, start: float, steps: int, done: Callable[[int], None] | None = None) -> float:

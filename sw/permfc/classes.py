@@ -49,18 +49,21 @@ class ClassFit:
         Prefix classes G to start with, 1 to 13.
     stands_for : float
         Features of the layer that one column stands for, when ``weights`` is a sample of the layer's columns.
+    levels : int
+        Most levels of a sequence; below 16, no feature is stored as dense8.
     assignment : int64 [N]
         Class of each feature: 0 to G - 1, EMPTY or DENSE.
     """
 
     def __init__(self, weights: np.ndarray, importance: np.ndarray, block_outputs: int, word_bits: int,
-                 classes: int, stands_for: float = 1.0) -> None:
+                 classes: int, stands_for: float = 1.0, levels: int = MAX_LEVELS) -> None:
         outputs, features = weights.shape
         self.weights = weights
         self.importance = importance
         self.word_bits = word_bits
         self.classes = max(1, min(classes, features, MOST_CLASSES))
         self.stands_for = stands_for
+        self.levels = levels
         starts = range(0, outputs, block_outputs)
         self._blocks = [_Block(np.sort(weights[start:start + block_outputs].T, axis=1)) for start in starts]
         self._energy = np.square(weights, dtype=np.float64).sum(axis=0)
@@ -121,7 +124,7 @@ class ClassFit:
             # Means of ascending columns ascend but for rounding, and so they must. (einsum, because these products are many and thin:
             # a BLAS with several threads is slower, and much slower on a busy machine.)
             profiles = np.maximum.accumulate(np.einsum("ng,nb->gb", share, block.sorted_columns), axis=1)
-            block.candidates = quantise_profiles(profiles, class_slopes[:, None] * _SLOPES)
+            block.candidates = quantise_profiles(profiles, class_slopes[:, None] * _SLOPES, self.levels)
             bits = words(block.candidates.bits, self.word_bits) * self.word_bits
             cost = weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits
             block.choice = cost.argmin(axis=1)
@@ -142,6 +145,8 @@ class ClassFit:
         cost[:, EMPTY] = self._energy
         cost = self.importance[:, None] * cost + slope * bits
         cost[:, :self.classes][:, self.sizes == 0] = np.inf
+        if self.levels < MAX_LEVELS:
+            cost[:, DENSE] = np.inf
         best = cost.argmin(axis=1)
         self.assignment = np.where(best >= self.classes, best - (self.classes + 2), best)
         self._refill()

@@ -11,6 +11,7 @@ from .allocation import Progress, best_class_count, check_target, fit_to_target,
 from .assembly import bare_layer, level_unit, packed_classes, with_parameters
 from .classes import EMPTY, ClassFit
 from .errors import ModelError
+from .format import MAX_LEVELS
 from .importers import load_model
 from .importers.float_network import FloatLayer, FloatNetwork
 from .network import Layer, Network
@@ -38,7 +39,7 @@ class _Scaled:
 
 
 def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = None, block_outputs: int = 1024, word_bits: int = 64,
-             progress: Progress | None = None) -> Network:
+             levels: int = MAX_LEVELS, progress: Progress | None = None) -> Network:
     """Compress a trained network to a target size, after training and without retraining.
 
     Parameters
@@ -54,6 +55,8 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
         Most outputs of a block, as in the engine's configuration.
     word_bits : int
         Bus width of the engine that the size is optimised for. The network runs on any other.
+    levels : int
+        Most levels of a common sequence, 8 or 16, as in the engine's configuration. With 8 nothing is stored as dense8.
     progress : function (what, done, total), optional
         Called as the work goes on.
 
@@ -69,7 +72,7 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
         If the calibration data cannot be used.
     """
     network = load_model(model)
-    _check_options(bits, block_outputs, word_bits)
+    _check_options(bits, block_outputs, word_bits, levels)
     _check_size(network)
     report = progress or (lambda what, done, total: None)
     target = check_target(bits, [layer.weight.shape for layer in network], block_outputs, word_bits)
@@ -81,17 +84,17 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     scaled = _scale(network, statistics, real_samples)
     report("measure activations", 1, 1)
 
-    slope, class_counts = _search(scaled, target, block_outputs, word_bits, report)
-    fits, orders = _fit(scaled, class_counts, slope, block_outputs, word_bits, report)
+    slope, class_counts = _search(scaled, target, block_outputs, word_bits, levels, report)
+    fits, orders = _fit(scaled, class_counts, slope, block_outputs, word_bits, levels, report)
     growth = 1.0
     while not fit_to_target(fits, target, slope):  # at the latest, no feature is worth its bits, and that fits: check_target knows
         growth *= 1.5
         slope *= growth
-        fits, orders = _fit(scaled, class_counts, slope, block_outputs, word_bits, report)
+        fits, orders = _fit(scaled, class_counts, slope, block_outputs, word_bits, levels, report)
     return _assemble(scaled, fits, orders, statistics, samples, block_outputs, report)
 
 
-def _check_options(bits: float, block_outputs: int, word_bits: int) -> None:
+def _check_options(bits: float, block_outputs: int, word_bits: int, levels: int) -> None:
     if not (isinstance(bits, (int, float, np.number)) and np.isfinite(bits) and bits > 0):
         raise ModelError(f"Target bits a weight must be a positive number, not {bits!r}")
     for name, value, low, high in (("block_outputs", block_outputs, 1, 32768), ("word_bits", word_bits, 8, 4096)):
@@ -99,6 +102,8 @@ def _check_options(bits: float, block_outputs: int, word_bits: int) -> None:
             raise ModelError(f"{name} must be an integer from {low} to {high}, not {value!r}")
     if word_bits % 8:
         raise ModelError(f"word_bits must be a multiple of 8, not {word_bits}")
+    if levels not in (8, 16):
+        raise ModelError(f"levels must be 8 or 16, not {levels!r}")
 
 
 def _check_size(network: FloatNetwork) -> None:
@@ -125,9 +130,10 @@ def _scale(network: FloatNetwork, statistics: list[Statistics], real_samples: in
     return scaled
 
 
-def _search(scaled: list[_Scaled], target: float, block_outputs: int, word_bits: int, report: Progress) -> tuple[float, list[int]]:
+def _search(scaled: list[_Scaled], target: float, block_outputs: int, word_bits: int, levels: int,
+            report: Progress) -> tuple[float, list[int]]:
     """The slope that gives about the target size, and the best number of classes of each layer at that slope."""
-    fits = [sampled_fit(layer.weights, layer.importance, block_outputs, word_bits) for layer in scaled]
+    fits = [sampled_fit(layer.weights, layer.importance, block_outputs, word_bits, levels) for layer in scaled]
     rounds = [5] + [2] * _SEARCH_STEPS
 
     def image_bits(slope: float) -> float:
@@ -140,14 +146,14 @@ def _search(scaled: list[_Scaled], target: float, block_outputs: int, word_bits:
     counts = []
     for number, (layer, fit) in enumerate(zip(scaled, fits, strict=True)):
         best = best_class_count(fit, slope, lambda classes, layer=layer: sampled_fit(
-            layer.weights, layer.importance, block_outputs, word_bits, classes))
+            layer.weights, layer.importance, block_outputs, word_bits, levels, classes))
         counts.append(best.classes)
         report("choose classes", number + 1, len(scaled))
     return slope, counts
 
 
 def _fit(scaled: list[_Scaled], class_counts: list[int], slope: float, block_outputs: int, word_bits: int,
-         report: Progress) -> tuple[list[ClassFit], list[np.ndarray]]:
+         levels: int, report: Progress) -> tuple[list[ClassFit], list[np.ndarray]]:
     """Fit all features of all layers, last layer first, as its order of features is the order of outputs of the one before.
 
     Returns
@@ -160,7 +166,7 @@ def _fit(scaled: list[_Scaled], class_counts: list[int], slope: float, block_out
     orders: list[np.ndarray] = []
     order = np.arange(len(scaled[-1].rows))
     for layer, classes in zip(reversed(scaled), reversed(class_counts), strict=True):
-        fit = ClassFit(layer.weights[order], layer.importance, block_outputs, word_bits, classes)
+        fit = ClassFit(layer.weights[order], layer.importance, block_outputs, word_bits, classes, levels=levels)
         fit.improve(slope, 5)
         fits.insert(0, fit)
         orders.insert(0, order)

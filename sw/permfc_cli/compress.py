@@ -29,7 +29,7 @@ def compress(
 ) -> None:
     """Compress a trained network, without retraining.
 
-    The size is optimised for the bus width and the output blocks of the engine; the result runs on any engine with large enough limits.
+    The size is optimised for the engine's bus width, output blocks and levels; the result runs on any engine with large enough limits.
 
     **Examples**
 
@@ -40,6 +40,6 @@ def compress(
     config = engine.config()
     samples = inputs.read_array(calibrate) if calibrate else None
     with console.progress() as steps:
-        network = compress_model(model, bits, samples, block_outputs=config.block_outputs, word_bits=config.bus_bits, progress=steps)
+        network = compress_model(model, bits, samples, config.block_outputs, config.bus_bits, config.levels, progress=steps)
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
