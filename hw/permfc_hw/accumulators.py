@@ -62,7 +62,7 @@ class Accumulators(wiring.Component):
         write = memory.write_port()
         outputs = [Signal.like(self.output, name=f"output{stage}") for stage in range(4)]
         tags = [self.tag, *(Signal(OutputTag, name=f"tag{stage}") for stage in range(1, 4))]
-        sums = [self.sum, *(Signal.like(self.sum, name=f"sum{stage}") for stage in range(1, 3))]
+        sums = [self.sum, *(Signal.like(self.sum, name=f"sum{stage}", reset_less=True) for stage in range(1, 3))]
         for pipeline in (outputs, tags, sums):
             m.d.sync += [later.eq(earlier) for earlier, later in zip(pipeline, pipeline[1:])]
         # A round's outputs follow each other without a gap; a gap inside one means that the run was given up.
@@ -70,8 +70,9 @@ class Accumulators(wiring.Component):
 
         # Block RAM is slow to answer, so a register stands between it and an adder.
         before1 = registered_read(m, memory, outputs[0]).as_signed()
-        before2, new3 = Signal(signed(config.accumulator_bits)), Signal(signed(config.accumulator_bits))
-        bias3 = Signal(signed(BIAS_BITS))
+        before2 = Signal(signed(config.accumulator_bits), reset_less=True)
+        new3 = Signal.like(before2)
+        bias3 = Signal(signed(BIAS_BITS), reset_less=True)
         m.d.sync += [
             before2.eq(Mux(tags[1].first, 0, before1)),
             new3.eq(before2 + sums[2]),

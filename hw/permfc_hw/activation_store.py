@@ -23,7 +23,7 @@ class Activation(data.StructLayout):
 class ActivationStore(wiring.Component):
     """Two banks of ``features`` entries: one is read, the other appended to.
 
-    Values are appended in the order of their index, zeros are only counted. After the final layer its
+    Values are appended in the order of their index, two cycles after they came; zeros are only counted. After the final layer its
     results lie in the appended bank, zeros included, and leave by the result stream while it is still being filled.
 
     Members
@@ -90,18 +90,21 @@ class ActivationStore(wiring.Component):
         features = self.config.features
         write = memory.write_port()
         value = Signal(signed(self.config.accumulator_bits))
-        enable = Signal()
+        enable, final = Signal(), Signal()
         index_bits = ceil_log2(features)
         entry = Signal(Activation(self.config))
+        m.d.sync += [
+            value.eq(Mux(self.loading, self.inputs.payload, self.value)),
+            enable.eq(Mux(self.loading, self.inputs.valid & self.inputs.ready, self.value_en)),
+            final.eq(self.final),
+        ]
         m.d.comb += [
             self.inputs.ready.eq(self.loading & ~self.holding),
-            value.eq(Mux(self.inputs.ready, self.inputs.payload, self.value)),
-            enable.eq(Mux(self.inputs.ready, self.inputs.valid, self.value_en)),
             entry.x.eq(value[:8]),
             entry.index.eq(self.received),
             write.addr.eq(Cat(stored[:index_bits], bank)),
-            write.data.eq(Mux(self.final, value.as_unsigned(), entry.as_value())),
-            write.en.eq(enable & (self.received < features) & (self.final | (value != 0))),
+            write.data.eq(Mux(final, value.as_unsigned(), entry.as_value())),
+            write.en.eq(enable & (self.received < features) & (final | (value != 0))),
         ]
         with m.If(enable & (self.received <= features)):
             m.d.sync += self.received.eq(self.received + 1)

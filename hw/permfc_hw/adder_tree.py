@@ -36,7 +36,7 @@ class AdderTree(wiring.Component):
         m = Module()
         terms = [self.products[i] for i in range(self.lanes)]
         while len(terms) > 1:
-            sums = [Signal(signed(len(terms[0]) + 1)) for _ in terms[::2]]
+            sums = [Signal(signed(len(terms[0]) + 1), reset_less=True) for _ in terms[::2]]
             for total, left, right in zip(sums, terms[::2], terms[1::2]):
                 m.d.sync += total.eq(left + right)
             terms = sums

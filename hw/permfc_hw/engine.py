@@ -131,7 +131,9 @@ class Engine(wiring.Component):
         kinds = orders.OrderKind
         order = Signal(orders.Destination(self.config))
         program = Signal(orders.word_address_shape(self.config))
+        step = Signal(orders.WORDS_BITS)  # added a cycle later; no two orders come in consecutive cycles
         valid, ready, has_words = Signal(), Signal(), Signal()
+        m.d.sync += step.eq(0)
         m.d.comb += [
             valid.eq(sequencer.orders.valid | fetcher.orders.valid),
             order.eq(fetcher.orders.payload.destination),
@@ -151,7 +153,8 @@ class Engine(wiring.Component):
         with m.Else():
             m.d.comb += [runs.payload.address.eq(program), runs.payload.joins.eq(order.kind == kinds.MULTIPLIERS)]
             with m.If(runs.valid & runs.ready):
-                m.d.sync += program.eq(program + order.words)
+                m.d.sync += step.eq(order.words)
+        m.d.sync += program.eq(program + step)
         with m.If(sequencer.flush):
             m.d.sync += program.eq(0)
         connect(m, queue.o, self.loader.orders)
@@ -253,7 +256,7 @@ class Engine(wiring.Component):
             self.fetcher.active.eq(store.active),
             self.fetcher.entry.eq(store.entry),
             sequencer.received.eq(store.received),
-            sequencer.layer_done.eq(layer_done),
+            sequencer.layer_done.eq(delayed(m, layer_done, 1)),  # when the store has it
             sequencer.final.eq(emission.final),
         ]
 

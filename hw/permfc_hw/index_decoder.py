@@ -41,6 +41,13 @@ def _shift(value: Value, amount: Value, width: int) -> Value:
     return Mux(amount[0], chosen[1:], chosen[:width])
 
 
+def _sum3(a: Value, b: Value) -> Value:
+    """``(a + b + 1) % 8`` in LUTs: a carry chain is slower for three bits."""
+    carry1 = a[0] | b[0]
+    carry2 = (a[1] & b[1]) | (carry1 & (a[1] | b[1]))
+    return Cat(~(a[0] ^ b[0]), a[1] ^ b[1] ^ carry1, a[2] ^ b[2] ^ carry2)
+
+
 class IndexDecoder(wiring.Component):
     """Decodes two interleaved bit streams, the even outputs' and the odd outputs'.
 
@@ -90,22 +97,24 @@ class IndexDecoder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        window = Signal(MAX_CODE_BITS)  # of stage 2
+        window = Signal(MAX_CODE_BITS, reset_less=True)  # of stage 2
+        longer = Signal(MAX_CODE_BITS)  # bit d: stage 2's codeword has more than d bits
         length = Signal(3)  # of stage 2's codeword, less one
-        self._align(m, window, length)
-        self._measure(m, window, length)
+        self._align(m, window, longer, length)
+        self._measure(m, window, longer, length)
         self._number(m, window, length)
         return m
 
-    def _align(self, m: Module, window: Signal, length: Signal) -> None:
+    def _align(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
         """The positions of both streams, which change places between the registers of stages 1 and 2 every cycle."""
         control = self.control
-        current, following = Signal(8), Signal(8)
-        offset, pointer = Signal(3), Signal(self.pointer_bits + 1)
+        current, following = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        offset, pointer = Signal(3, reset_less=True), Signal(self.pointer_bits + 1, reset_less=True)
         current2, following2, offset2, pointer2 = (Signal.like(s, name=f"{s.name}2") for s in (current, following, offset, pointer))
         neighbour2 = Signal.like(pointer)  # the byte that follows pointer2 in the stream's direction
         start = Signal.like(pointer)
-        odd2, load2 = Signal(), Signal()
+        odd2, load2 = Signal(reset_less=True), Signal(reset_less=True)
+        last_bit2 = Signal(8, reset_less=True)  # one bit, that of a length with which the codeword ends the byte
         m.d.comb += [
             self.address.eq(pointer),
             start.eq(Cat(Cat(Const(-1, self.byte_bits), self.last_word) & control.odd.replicate(self.pointer_bits), control.half)),
@@ -119,30 +128,31 @@ class IndexDecoder(wiring.Component):
             neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits))),  # 1 or -1
             odd2.eq(control.odd),
             load2.eq(control.load),
+            last_bit2.eq(0x80 >> offset),
         ]
 
-        position, advance, byte = Signal(4), Signal(), Signal(8)
+        # A codeword that reaches the end of its byte has more than 7 - offset bits; that is known before its length is.
+        advance, byte = Signal(), Signal(8)
         m.d.comb += [
-            position.eq(offset2 + length + 1),
-            advance.eq(position[3] | control.fill),
+            advance.eq((last_bit2 & longer).any() | control.fill),
             byte.eq(Mux(odd2, self.byte[::-1], self.byte)),  # the odd stream begins with the segment's last bit
         ]
         m.d.sync += [
-            offset.eq(Mux(control.zero, 0, position[:3])),
+            offset.eq(Mux(control.zero, 0, _sum3(offset2, length))),
             current.eq(Mux(advance, following2, current2)),
             following.eq(Mux(advance, byte, following2)),
             pointer.eq(Mux(advance & ~load2, neighbour2, pointer2)),
         ]
 
-    def _measure(self, m: Module, window: Signal, length: Signal) -> None:
+    def _measure(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
         """Length by comparison with the smallest prefix of each length that does not yet end a codeword."""
         limits = MAX_CODE_BITS - 1
-        loaded = Signal(8 * limits)  # entries come in the order of their numbers
+        loaded = Signal(8 * limits, reset_less=True)  # entries come in the order of their numbers
         with m.If(self.code_en & (self.code.number < limits)):
             m.d.sync += loaded.eq(Cat(loaded[8:], self.code.aux))
-        longer = Signal(MAX_CODE_BITS)  # bit d: the codeword has more than d bits
+        m.d.comb += longer[0].eq(1)
         for d in range(1, MAX_CODE_BITS):
-            limit, ends = Signal(d, name=f"limit{d}"), Signal(name=f"ends{d}")
+            limit, ends = Signal(d, name=f"limit{d}", reset_less=True), Signal(name=f"ends{d}", reset_less=True)
             aux = loaded.word_select(d - 1, 8)
             with m.If(self.control.swap):
                 m.d.sync += [limit.eq(aux), ends.eq(aux[7])]
@@ -164,7 +174,7 @@ class IndexDecoder(wiring.Component):
             write.data.eq(self.code.aux[:LEVEL_BITS]),
         ]
         window3, length3 = Signal.like(window), Signal.like(length)
-        codeword4 = Signal(LEVEL_BITS)
+        codeword4 = Signal(LEVEL_BITS, reset_less=True)
         m.d.sync += [
             window3.eq(window),
             length3.eq(length),

@@ -71,7 +71,7 @@ class Lane(wiring.Component):
         m.submodules.decoder = decoder = IndexDecoder(segment_bytes=config.segment_bytes, word_bytes=config.bus_bytes)
         m.submodules.table = table = ProductTable(levels=config.levels, in_block_ram=config.lanes <= BLOCK_TABLE_LANES)
 
-        last_word = Signal(word_bits)
+        last_word = Signal(word_bits, reset_less=True)
         with m.If(self.word_en & self.word.last):
             m.d.sync += last_word.eq(self.word.word)
         m.d.comb += [

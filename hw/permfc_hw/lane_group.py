@@ -73,7 +73,7 @@ class LaneGroup(wiring.Component):
             self.table.write_address.eq(self.table_address),
             self.table.write_data.eq(self.table_data),
         ]
-        fill_en, fill = Signal(GROUP_LANES), Signal(TableFill)
+        fill_en, fill = Signal(GROUP_LANES), Signal(TableFill, reset_less=True)
         self._fill(m, fill_en, fill)
         for i in range(GROUP_LANES):
             m.submodules[f"lane{i}"] = lane = Lane(self.config)
@@ -90,13 +90,13 @@ class LaneGroup(wiring.Component):
 
     def _fill(self, m: Module, fill_en: Signal, fill: Signal) -> None:
         """Table entry, product and write in three stages; the assignment stays until the last has been written."""
-        current = Signal(Assignment)
+        current = Signal(Assignment, reset_less=True)
         busy = Signal()     # from the assignment to the last write
         waiting = Signal()  # entries are left to read
         number = Signal(LEVEL_BITS)
         read, entered = Signal(), Signal()  # stages 1 and 2 hold an entry
-        number1, number2 = Signal.like(number), Signal.like(number)
-        entry = Signal(data.StructLayout({"level": signed(8), "aux": unsigned(8)}))
+        number1, number2 = Signal.like(number, reset_less=True), Signal.like(number, reset_less=True)
+        entry = Signal(data.StructLayout({"level": signed(8), "aux": unsigned(8)}), reset_less=True)
         step = Signal()
         m.d.comb += [
             step.eq(waiting & self.fill_go),

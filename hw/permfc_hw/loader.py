@@ -90,8 +90,8 @@ class Loader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        order, busy = Signal(Destination(self.config)), Signal()
-        left, address = Signal(WORDS_BITS), Signal(WORDS_BITS)
+        order, busy = Signal(Destination(self.config), reset_less=True), Signal()
+        left, address = Signal(WORDS_BITS, reset_less=True), Signal(WORDS_BITS, reset_less=True)
         last = Signal()      # the next word is the order's last
         begun = Signal()     # the order's first word is in
         taking = Signal()    # the order's words may come
@@ -207,7 +207,7 @@ class Loader(wiring.Component):
         """Both headers pass through one shift register, words entering at the top."""
         config = self.config
         bits = max(8 * IMAGE_HEADER.itemsize, config.bus_bits)
-        header = Signal(bits)
+        header = Signal(bits, reset_less=True)
         is_header = (order.kind == OrderKind.HEADER) | ((order.kind == OrderKind.DESCRIPTOR) & (section == Section.HEADER))
         with m.If(taken & is_header):
             m.d.sync += header.eq(Cat(header, self.words.payload)[config.bus_bits:])

@@ -21,7 +21,7 @@ def registered_read(m: Module, memory: Memory, address: Value) -> Signal:
     beside a write port costs a read-first emulation in LUTs.
     """
     port = memory.read_port(domain="comb")
-    data = Signal(len(port.data))
+    data = Signal(len(port.data), reset_less=True)
     m.d.comb += port.addr.eq(address)
     m.d.sync += data.eq(port.data)
     return data

@@ -62,8 +62,9 @@ class ProductTable(wiring.Component):
             write.data.eq(self.write_product),
         ]
         found = registered_read(m, memory, Cat(self.level, self.bank)).as_signed()
-        with m.If(self.active):
-            m.d.sync += self.product.eq(found)
-        with m.Else():
-            m.d.sync += self.product.eq(0)
+        product = Signal(PRODUCT, reset_less=True)  # has the reset input of its registers for itself
+        m.d.sync += product.eq(found)
+        with m.If(~self.active):
+            m.d.sync += product.eq(0)
+        m.d.comb += self.product.eq(product)
         return m

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .memory import BLOCK
+from .memory import PLAIN
 
 
 class Queue(wiring.Component):
@@ -25,7 +25,7 @@ class Queue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = Shape.cast(self.shape).width
-        m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[], attrs=BLOCK)
+        m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[], attrs=PLAIN)
         write, read = memory.write_port(), memory.read_port(domain="comb")
         pushed, popped = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))  # items so far, modulo twice the depth
         pushing, popping = Signal(), Signal()

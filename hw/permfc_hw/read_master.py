@@ -82,12 +82,20 @@ class ReadMaster(wiring.Component):
         return m
 
     def _collect(self, m: Module, turn: Signal, begin: Signal, wanted: Signal, asked: Signal, burst: Signal) -> None:
-        empty = Signal()
-        run = self.runs.payload
-        m.d.comb += [empty.eq(wanted == 0), self.runs.ready.eq(turn & (empty | (run.joins & ~wanted[-1])))]
+        run, held = Signal(Run(self.config)), Signal()
+        empty, taken = Signal(), Signal()
+        m.d.comb += [
+            self.runs.ready.eq(~held),
+            empty.eq(wanted == 0),
+            taken.eq(turn & held & (empty | (run.joins & ~wanted[-1]))),
+        ]
+        with m.If(taken | self.flush):
+            m.d.sync += held.eq(0)
+        with m.If(self.runs.ready):
+            m.d.sync += [run.eq(self.runs.payload), held.eq(self.runs.valid & ~self.flush)]
         with m.If(asked):
             m.d.sync += [begin.eq(begin + burst), wanted.eq(wanted - burst)]
-        with m.If(self.runs.valid & self.runs.ready):
+        with m.If(taken):
             m.d.sync += wanted.eq(wanted + run.words)
             with m.If(empty):
                 m.d.sync += begin.eq(run.address)

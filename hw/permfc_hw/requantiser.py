@@ -87,10 +87,11 @@ class Requantiser(wiring.Component):
 
     def _scale(self, m: Module, multiplier: Value) -> Signal:
         """Three registers: operands, partial products, product."""
-        total1 = Signal.like(self.total)
-        multiplier1 = Signal(16)
-        low2, high2 = Signal(unsigned(2 * HALF_BITS)), Signal(signed(2 * HALF_BITS + 1))
-        product3 = Signal(signed(PRODUCT_BITS))
+        total1 = Signal.like(self.total, reset_less=True)
+        multiplier1 = Signal(16, reset_less=True)
+        low2 = Signal(unsigned(2 * HALF_BITS), reset_less=True)
+        high2 = Signal(signed(2 * HALF_BITS + 1), reset_less=True)
+        product3 = Signal(signed(PRODUCT_BITS), reset_less=True)
         m.d.sync += [
             total1.eq(self.total),
             multiplier1.eq(multiplier),
@@ -104,9 +105,9 @@ class Requantiser(wiring.Component):
         """Shifts by ``shift - 1`` (the last bit rounds) in two stages; what is out of range stays out of range."""
         amount = Signal(6)
         coarse = [saturate(product[step:].as_signed(), COARSE_BITS) for step in (0, 16, 32)]
-        coarse4 = Signal(signed(COARSE_BITS))
-        fine5 = Signal(signed(COARSE_BITS))
-        fine6 = Signal(signed(FINE_BITS))
+        coarse4 = Signal(signed(COARSE_BITS), reset_less=True)
+        fine5 = Signal(signed(COARSE_BITS), reset_less=True)
+        fine6 = Signal(signed(FINE_BITS), reset_less=True)
         m.d.sync += [
             amount.eq(self.emission.shift - 1),
             coarse4.eq(Mux(amount[5], coarse[2], Mux(amount[4], coarse[1], coarse[0]))),
@@ -118,6 +119,6 @@ class Requantiser(wiring.Component):
     def _clamp(self, m: Module, shifted: Signal) -> Signal:
         rounded = (shifted + 1) >> 1
         low = Mux(self.emission.relu, 0, -INT8_MAX - 1)
-        result = Signal(signed(8))
+        result = Signal(signed(8), reset_less=True)
         m.d.sync += result.eq(Mux(rounded > INT8_MAX, INT8_MAX, Mux(rounded < low, low, rounded)))
         return result

@@ -111,11 +111,12 @@ class RoundControl(wiring.Component):
         ]
 
     def _control(self, m: Module, odd: Signal, load: Signal, fill: Signal, zero: Signal, half: Signal) -> None:
-        """The stream that is in stage 1 now is in stage 2 one cycle later."""
+        """The stream that is in stage 1 now is in stage 2 one cycle later. All lanes listen, so every bit is a register."""
         control = self.control
         swapped = Signal()
-        m.d.comb += [control.odd.eq(odd), control.load.eq(load), control.half.eq(half), control.swap.eq(zero & odd)]
+        m.d.comb += [control.odd.eq(odd), control.load.eq(load), control.half.eq(half)]
         m.d.sync += [
+            control.swap.eq(zero & ~odd),
             control.fill.eq(fill | zero),
             control.zero.eq(zero),
             control.product_bank.eq(control.offset_bank),

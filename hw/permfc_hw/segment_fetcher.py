@@ -82,14 +82,14 @@ class SegmentFetcher(wiring.Component):
             self.infos.write_data.eq(self.infos_data),
         ]
         slot = Signal(range(MAX_CLASSES))
-        info = Signal(CLASS_INFO_LAYOUT)           # of the class in ``slot``
+        info = Signal(CLASS_INFO_LAYOUT, reset_less=True)           # of the class in ``slot``
         upper = Signal()                           # half of the class info to read
-        address = Signal(word_address_shape(config))
+        address = Signal(word_address_shape(config), reset_less=True)
         position = Signal.like(self.entry_address)
-        feature = Signal(Activation(config))
+        feature = Signal(Activation(config), reset_less=True)
         neighbour = Signal.like(feature.index)     # follows the feature whose segment was ordered last ...
         adjoining = Signal()                       # ... if it is of this class and nothing else was ordered since
-        offset = Signal(32)
+        offset = Signal(32, reset_less=True)
         lane = Signal(range(config.lanes + 1))     # lanes of this round in use
         second = Signal()                          # half of a dense8 feature
         rounds = Signal(2)                         # closed so far, up to 2

@@ -86,7 +86,7 @@ class Sequencer(wiring.Component):
             "owed": In(1),
             "failed": In(1),
             "timed_out": In(1),
-            "flush": Out(1),
+            "flush": Out(1, init=1),
             "fail": Out(1),
         })
 
@@ -98,26 +98,27 @@ class Sequencer(wiring.Component):
         list_ready, finished = Signal(), Signal()
         faults = ((self.malformed, ErrorCode.DESCRIPTOR), (self.timed_out, ErrorCode.TIMEOUT), (self.failed, ErrorCode.BUS))
         wait = Signal(range(FLUSH_CYCLES))
-        block, header = self.block_header, self.image_header
+        block = self.block_header
+        refused, refusal, malformed = Signal(), Signal(ErrorCode), Signal()
+        self._check(m, refused, refusal, malformed)
         m.d.comb += [
             self.bias_words.eq((block.outputs * 4 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
             self.multiplier_words.eq((block.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
             self.busy.eq(1),
         ]
-        handing_over = Signal()  # the cycle after a hidden layer's last result was stored
-        m.d.sync += handing_over.eq(self.layer_done & ~self.final)
+        # Strobes that many listen to come from registers.
+        m.d.sync += [self.swap.eq(0), self.fail.eq(0), self.flush.eq(0)]
         with m.If(self.layer_done & self.final):
             m.d.sync += finished.eq(1)
-        with m.If(handing_over):
-            m.d.comb += self.swap.eq(1)
-            m.d.sync += list_ready.eq(1)
+        with m.If(self.layer_done & ~self.final):
+            m.d.sync += [self.swap.eq(1), list_ready.eq(1)]
 
         def read(kind: OrderKind, count: object, following: str) -> None:
             m.d.comb += [self.orders.valid.eq(1), self.orders.payload.kind.eq(kind), self.orders.payload.words.eq(count)]
             with m.If(self.orders.ready):
                 m.next = following
 
-        def stop(code: ErrorCode) -> None:
+        def stop(code: ErrorCode | Signal) -> None:
             m.d.sync += [self.error.eq(code), wait.eq(0)]
             m.next = "Abort"
 
@@ -131,15 +132,17 @@ class Sequencer(wiring.Component):
 
         with m.FSM():
             with m.State("Idle"):
-                m.d.comb += [self.flush.eq(1), self.busy.eq(0)]
-                m.d.sync += [list_ready.eq(0), finished.eq(0)]
+                m.d.comb += self.busy.eq(0)
+                m.d.sync += [self.flush.eq(1), list_ready.eq(0), finished.eq(0)]
                 with m.If(self.clear):
                     m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
                 with m.If(self.start):
                     m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
-                    m.next = "Image Header"
+                    m.next = "Begin"
                     with m.If(self.owed):
                         stop(ErrorCode.TIMEOUT)
+            with m.State("Begin"):  # the flush ends
+                m.next = "Image Header"
             with working("Image Header"):
                 read(OrderKind.HEADER, header_words, "Await Image Header")
             with working("Await Image Header"):
@@ -147,19 +150,10 @@ class Sequencer(wiring.Component):
                 with m.If(self.header_done):
                     m.next = "Check Image"
             with working("Check Image"):
-                with m.If(header.magic != MAGIC):
-                    stop(ErrorCode.MAGIC)
-                with m.Elif(header.version != VERSION):
-                    stop(ErrorCode.VERSION)
-                with m.Elif(self._needs_another_engine()):
-                    stop(ErrorCode.CONFIG)
-                with m.Elif(header.inputs != self.received):
-                    stop(ErrorCode.INPUT_LENGTH)
-                with m.Elif(header.descriptor_words == 0):
-                    stop(ErrorCode.DESCRIPTOR)
+                with m.If(refused):
+                    stop(refusal)
                 with m.Else():
-                    m.d.comb += self.swap.eq(1)
-                    m.d.sync += list_ready.eq(1)
+                    m.d.sync += [self.swap.eq(1), list_ready.eq(1)]
                     m.next = "Descriptor"
             with working("Descriptor"):
                 read(OrderKind.DESCRIPTOR, descriptor_words, "Await Descriptor")
@@ -167,7 +161,7 @@ class Sequencer(wiring.Component):
                 with m.If(self.infos_done):
                     m.next = "Check Block"
             with working("Check Block"):
-                with m.If(self._is_malformed_block()):
+                with m.If(malformed):
                     stop(ErrorCode.DESCRIPTOR)
                 with m.Elif(list_ready):
                     m.d.comb += self.go.eq(1)
@@ -187,21 +181,35 @@ class Sequencer(wiring.Component):
                     m.d.sync += self.done.eq(1)
                     m.next = "Idle"
             with m.State("Abort"):
-                m.d.comb += self.flush.eq(1)
+                m.d.sync += self.flush.eq(1)
                 with m.If(~wait.all()):
                     m.d.sync += wait.eq(wait + 1)
                 with m.Elif(~self.owed | self.timed_out):
-                    m.d.comb += self.fail.eq(1)
+                    m.d.sync += self.fail.eq(1)
                     m.next = "Idle"
         return m
 
-    def _needs_another_engine(self) -> Value:
-        header, config = self.image_header, self.config
-        return ((header.bus_bytes_log2 != ceil_log2(config.bus_bytes)) | (header.accumulator_bits > config.accumulator_bits)
-                | _exceeds(header.levels, config.levels) | _exceeds(header.features, config.features)
-                | _exceeds(header.block_outputs, config.block_outputs))
-
-    def _is_malformed_block(self) -> Value:
-        block = self.block_header
-        return ((block.outputs == 0) | _exceeds(block.outputs, self.config.block_outputs)
-                | (block.classes == 0) | _exceeds(block.classes, MAX_CLASSES))
+    def _check(self, m: Module, refused: Signal, refusal: Signal, malformed: Signal) -> None:
+        """Registered: the headers stand still a cycle before the answer counts."""
+        header, block, config = self.image_header, self.block_header, self.config
+        needs_another_engine = (
+            (header.bus_bytes_log2 != ceil_log2(config.bus_bytes)) | (header.accumulator_bits > config.accumulator_bits)
+            | _exceeds(header.levels, config.levels) | _exceeds(header.features, config.features)
+            | _exceeds(header.block_outputs, config.block_outputs))
+        m.d.sync += [
+            refused.eq(1),
+            malformed.eq((block.outputs == 0) | _exceeds(block.outputs, config.block_outputs)
+                         | (block.classes == 0) | _exceeds(block.classes, MAX_CLASSES)),
+        ]
+        with m.If(header.magic != MAGIC):
+            m.d.sync += refusal.eq(ErrorCode.MAGIC)
+        with m.Elif(header.version != VERSION):
+            m.d.sync += refusal.eq(ErrorCode.VERSION)
+        with m.Elif(needs_another_engine):
+            m.d.sync += refusal.eq(ErrorCode.CONFIG)
+        with m.Elif(header.inputs != self.received):
+            m.d.sync += refusal.eq(ErrorCode.INPUT_LENGTH)
+        with m.Elif(header.descriptor_words == 0):
+            m.d.sync += refusal.eq(ErrorCode.DESCRIPTOR)
+        with m.Else():
+            m.d.sync += refused.eq(0)
