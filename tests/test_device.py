@@ -1,0 +1,99 @@
+"""What `Device` makes of an engine's registers, whatever the link."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from networks import random_network
+from permfc.config import EngineConfig
+from permfc.device import ERROR_SENTENCES, Counters, Device
+from permfc.errors import DeviceError
+from permfc.format import MAGIC, Control, ErrorCode, Register
+
+
+class FakeDevice(Device):
+    """Registers that answer what a test puts in, and a record of what was done."""
+
+    def __init__(self, **registers: int) -> None:
+        self.registers = {
+            Register.ID: MAGIC, Register.VERSION: 1, Register.CONFIG0: 16 | 2 << 8 | 16 << 16 | 8 << 24,
+            Register.CONFIG1: 512 | 1024 << 16, Register.CONFIG2: 32, Register.STATUS: 0,
+        }
+        self.registers |= {Register[name]: value for name, value in registers.items()}
+        self.done: list[object] = []
+
+    def read_register(self, register: Register) -> int:
+        return self.registers[register]
+
+    def write_register(self, register: Register, value: int) -> None:
+        self.done.append((register, value))
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        self.done.append(("memory", address, len(data)))
+
+    def send_input(self, values: np.ndarray) -> None:
+        self.done.append(("input", values.tolist()))
+
+    def receive_output(self, count: int) -> np.ndarray:
+        return np.arange(count, dtype=np.int32)
+
+    def discard_output(self) -> None:
+        self.done.append("discard")
+
+    def wait(self, timeout: float) -> None:
+        self.done.append("wait")
+
+    def close(self) -> None:
+        self.done.append("close")
+
+
+def test_identify_reads_the_configuration() -> None:
+    assert FakeDevice().identify() == EngineConfig()
+    largest = EngineConfig(lanes=64, bus_bits=512, block_outputs=4096, features=32768, levels=8, outstanding=64, accumulator_bits=20)
+    device = FakeDevice(CONFIG0=64 | 6 << 8 | 8 << 16 | 64 << 24, CONFIG1=4096 | 32768 << 16, CONFIG2=20)
+    assert device.identify() == largest
+
+
+@pytest.mark.parametrize(("registers", "message"), [
+    ({"ID": 0xFFFFFFFF}, "no permfc engine behind the link: register ID reads 0xffffffff instead of 0x31434650"),
+    ({"VERSION": 7}, "The engine has version 7 and this program version 1; build the engine again"),
+    ({"CONFIG0": 3 | 2 << 8 | 16 << 16 | 8 << 24}, "an impossible configuration: lanes must be a power of two from 4 to 64, not 3"),
+])
+def test_identify_refuses_what_is_not_an_engine(registers: dict[str, int], message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        FakeDevice(**registers).identify()
+
+
+def test_run_needs_a_network() -> None:
+    with pytest.raises(DeviceError, match="No network is loaded; call load first"):
+        FakeDevice().run(np.zeros(4, dtype=np.int8))
+
+
+def test_run_sends_starts_waits_and_receives() -> None:
+    network = random_network(1, [3, 5])
+    with FakeDevice() as device:
+        device.load(network)
+        device.done.clear()
+        np.testing.assert_array_equal(device.run(np.array([1, -2, 3])), np.arange(5))
+        assert device.done == [("input", [1, -2, 3]), (Register.CONTROL, Control.START), "wait"]
+    assert device.done[-1] == "close"
+
+
+@pytest.mark.parametrize("code", [code for code in ErrorCode if code is not ErrorCode.NONE])
+def test_every_error_code_has_a_sentence_and_is_cleared(code: ErrorCode) -> None:
+    device = FakeDevice(STATUS=code << 8)
+    device.load(random_network(1, [3, 5]))
+    with pytest.raises(DeviceError, match=f"The engine stopped with error {code.name}: {ERROR_SENTENCES[code]}"):
+        device.run(np.zeros(3, dtype=np.int8))
+    assert device.done[-2:] == [(Register.CONTROL, Control.CLEAR), "discard"]
+
+
+def test_unknown_error_code() -> None:
+    with pytest.raises(DeviceError, match="The engine reports error code 99, which this program does not know; update it"):
+        FakeDevice(STATUS=99 << 8).error()
+
+
+def test_counters_come_from_their_registers() -> None:
+    device = FakeDevice(CYCLES=1, BEATS=2, SEGMENTS_FETCHED=3, SEGMENTS_SKIPPED=4, CYCLES_STARVED=5, CYCLES_STALLED=6)
+    assert device.counters() == Counters(1, 2, 3, 4, 5, 6)
