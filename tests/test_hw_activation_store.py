@@ -14,6 +14,7 @@ from permfc_hw.activation_store import ActivationStore
 seeds = st.integers(0, 2**32 - 1)
 patterns = st.sampled_from([(0,), SHORT_STALLS, LONG_STALLS])
 FEATURES = 16
+APPEND_CYCLES = 2  # from a value to its entry
 
 
 def store_of(accumulator_bits: int = 32) -> ActivationStore:
@@ -40,6 +41,7 @@ async def load_inputs(ctx, store: ActivationStore, values: list[int], pauses=Non
     ctx.set(store.loading, 1)
     await stream_put(ctx, store.inputs, values, pauses)
     ctx.set(store.loading, 0)
+    await wait(ctx, APPEND_CYCLES - 1)
 
 
 async def append(ctx, store: ActivationStore, values: list[int], final: bool = False, pauses=None) -> None:
@@ -53,6 +55,7 @@ async def append(ctx, store: ActivationStore, values: list[int], final: bool = F
         await ctx.tick()
         ctx.set(store.value_en, 0)
         ctx.set(store.complete, 0)
+    await wait(ctx, APPEND_CYCLES - 1)
 
 
 async def read_list(ctx, store: ActivationStore) -> list[tuple[int, int]]:
@@ -130,6 +133,22 @@ def test_results_leave_in_order_with_one_last(seed, emission, receiver, bits):
         assert not ctx.get(store.holding)
 
     run_bench(store, run, read, receive)
+
+
+@pytest.mark.parametrize("gap", range(8))
+def test_only_the_last_result_is_last(gap):
+    """Wherever the result before is on its way out when the last one comes."""
+    store = store_of()
+
+    async def run(ctx) -> None:
+        await load_inputs(ctx, store, [1])
+        await strobe(ctx, store.swap)
+        await append(ctx, store, [9, 8], final=True, pauses=iter([0, gap]))
+
+    async def receive(ctx) -> None:
+        assert await stream_get(ctx, store.results, 2, beside=(store.last,)) == [(9, 0), (8, 1)]
+
+    run_bench(store, run, receive, deadline=200)
 
 
 def test_reading_the_list_comes_before_results():

@@ -150,6 +150,7 @@ def test_adjacent_runs_share_a_burst_while_the_memory_is_busy():
 
     async def send(ctx) -> None:
         await stream_put(ctx, master.runs, runs)
+        await wait(ctx, 5)
         memory.accepting = True
         await stream_put(ctx, master.runs, [apart])
 
