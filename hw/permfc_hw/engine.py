@@ -123,40 +123,41 @@ class Engine(wiring.Component):
         return m
 
     def _connect_orders(self, m: Module) -> None:
-        """Sequencer and fetcher work in turn, so one of them orders at a time. An order goes to the memory and to the loader.
-
-        All but segments are words of the program, which are read one after the other.
+        """Sequencer and fetcher work in turn, so one of them orders at a time. An order waits in a register until both the memory and
+        the loader take it. All but segments are words of the program, which are read one after the other.
         """
         sequencer, fetcher, queue, runs = self.sequencer, self.fetcher, self.queue, self.read_master.runs
         kinds = orders.OrderKind
-        order = Signal(orders.Destination(self.config))
+        order, pending = Signal(orders.SegmentOrder(self.config), reset_less=True), Signal()
+        destination = order.destination
         program = Signal(orders.word_address_shape(self.config))
         step = Signal(orders.WORDS_BITS)  # added a cycle later; no two orders come in consecutive cycles
-        valid, ready, has_words = Signal(), Signal(), Signal()
-        m.d.sync += step.eq(0)
+        ready, has_words = Signal(), Signal()
         m.d.comb += [
-            valid.eq(sequencer.orders.valid | fetcher.orders.valid),
-            order.eq(fetcher.orders.payload.destination),
-            has_words.eq(order.kind != kinds.ROUND),
+            has_words.eq(destination.kind != kinds.ROUND),
             ready.eq(queue.i.ready & (runs.ready | ~has_words)),
-            sequencer.orders.ready.eq(ready),
-            fetcher.orders.ready.eq(ready),
-            queue.i.valid.eq(valid & ready),
-            queue.i.payload.eq(order),
-            runs.valid.eq(valid & queue.i.ready & has_words),
-            runs.payload.words.eq(order.words),
+            sequencer.orders.ready.eq(~pending),
+            fetcher.orders.ready.eq(~pending),
+            queue.i.valid.eq(pending & ready),
+            queue.i.payload.eq(destination),
+            runs.valid.eq(pending & queue.i.ready & has_words),
+            runs.payload.words.eq(destination.words),
         ]
-        with m.If(sequencer.orders.valid):
-            m.d.comb += [order.kind.eq(sequencer.orders.payload.kind), order.words.eq(sequencer.orders.payload.words)]
-        with m.If(order.kind == kinds.SEGMENT):
-            m.d.comb += [runs.payload.address.eq(fetcher.orders.payload.address), runs.payload.joins.eq(fetcher.orders.payload.joins)]
+        with m.If(~pending):
+            m.d.sync += [pending.eq(sequencer.orders.valid | fetcher.orders.valid), order.eq(fetcher.orders.payload)]
+            with m.If(sequencer.orders.valid):
+                m.d.sync += [destination.kind.eq(sequencer.orders.payload.kind), destination.words.eq(sequencer.orders.payload.words)]
+        with m.Elif(ready):
+            m.d.sync += pending.eq(0)
+        m.d.sync += [step.eq(0), program.eq(program + step)]
+        with m.If(destination.kind == kinds.SEGMENT):
+            m.d.comb += [runs.payload.address.eq(order.address), runs.payload.joins.eq(order.joins)]
         with m.Else():
-            m.d.comb += [runs.payload.address.eq(program), runs.payload.joins.eq(order.kind == kinds.MULTIPLIERS)]
+            m.d.comb += [runs.payload.address.eq(program), runs.payload.joins.eq(destination.kind == kinds.MULTIPLIERS)]
             with m.If(runs.valid & runs.ready):
-                m.d.sync += step.eq(order.words)
-        m.d.sync += program.eq(program + step)
+                m.d.sync += step.eq(destination.words)
         with m.If(sequencer.flush):
-            m.d.sync += program.eq(0)
+            m.d.sync += [program.eq(0), pending.eq(0)]
         connect(m, queue.o, self.loader.orders)
 
     def _connect_memory(self, m: Module) -> None:
@@ -178,6 +179,7 @@ class Engine(wiring.Component):
             self.sequencer.owed.eq(master.owed),
             self.sequencer.failed.eq(master.failed),
             self.sequencer.timed_out.eq(master.timed_out),
+            self.sequencer.progress.eq(self.m_axi_rvalid & self.m_axi_rready),
         ]
 
     def _connect_headers(self, m: Module) -> None:

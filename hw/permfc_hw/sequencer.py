@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -16,6 +16,7 @@ from permfc.format import IMAGE_HEADER, MAGIC, MAX_CLASSES, VERSION, BlockFlag, 
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
 from .orders import WORDS_BITS, OrderKind, ProgramOrder
 
+STUCK_BITS = 18    # cycles without a word from memory; the longest list of inactive features takes fewer
 FLUSH_CYCLES = 64  # more than any pipeline's length
 
 
@@ -55,6 +56,8 @@ class Sequencer(wiring.Component):
         Strobes from the segment fetcher.
     owed, failed, timed_out : In(1)
         From the read master.
+    progress : In(1)
+        A word arrives.
     flush : Out(1)
         Between runs: everything on the way is dropped.
     fail : Out(1)
@@ -86,6 +89,7 @@ class Sequencer(wiring.Component):
             "owed": In(1),
             "failed": In(1),
             "timed_out": In(1),
+            "progress": In(1),
             "flush": Out(1, init=1),
             "fail": Out(1),
         })
@@ -96,7 +100,9 @@ class Sequencer(wiring.Component):
         header_words = words(IMAGE_HEADER.itemsize, bus_bytes)
         descriptor_words = Signal(16)
         list_ready, finished = Signal(), Signal()
-        faults = ((self.malformed, ErrorCode.DESCRIPTOR), (self.timed_out, ErrorCode.TIMEOUT), (self.failed, ErrorCode.BUS))
+        quiet = Signal(STUCK_BITS)  # a damaged program may make one box wait for what another never sends
+        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy, 0, quiet + 1))
+        faults = ((self.malformed | quiet.all(), ErrorCode.DESCRIPTOR), (self.timed_out, ErrorCode.TIMEOUT), (self.failed, ErrorCode.BUS))
         wait = Signal(range(FLUSH_CYCLES))
         block = self.block_header
         refused, refusal, malformed = Signal(), Signal(ErrorCode), Signal()
@@ -173,9 +179,12 @@ class Sequencer(wiring.Component):
                         m.d.sync += list_ready.eq(0)
                     m.next = "Next Block"
             with working("Next Block"):
+                ends = ((block.flags & BlockFlag.LAST) != 0) & ((block.flags & BlockFlag.FINAL) != 0)
                 m.next = "Descriptor"
                 with m.If(descriptor_words == 0):
                     m.next = "Finish"
+                with m.If((descriptor_words == 0) != ends):
+                    stop(ErrorCode.DESCRIPTOR)
             with working("Finish"):
                 with m.If(finished):
                     m.d.sync += self.done.eq(1)
