@@ -140,7 +140,7 @@ class Surroundings:
 
     async def control(self, ctx) -> None:
         rounds = self.loader.rounds
-        pauses = stalls(self.seed + 9, LONG_STALLS)
+        pauses, results = stalls(self.seed + 9, LONG_STALLS), stalls(self.seed + 10, (1, 40, 1000))
         for _ in self.program.rounds:
             while not ctx.get(rounds.valid):
                 await ctx.tick()
@@ -152,7 +152,7 @@ class Surroundings:
             self.rounds.append(plain(payload))
             ctx.set(self.loader.fill_half, len(self.rounds) % 2)
             if payload.last:
-                await self.emit(ctx, 1 + next(pauses))
+                await self.emit(ctx, next(results))
 
     async def emit(self, ctx, cycles: int) -> None:
         await wait(ctx, cycles)

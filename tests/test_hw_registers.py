@@ -73,6 +73,21 @@ def test_constants(config):
     run_bench(box, bench)
 
 
+def test_reads_follow_each_other():
+    """An address is not taken while the answer before waits."""
+    box = registers()
+    addresses = [Register.ID, Register.CYCLES, Register.VERSION, Register.ID, Register.CONFIG2]
+
+    async def ask(ctx) -> None:
+        await stream_put(ctx, box.read_address, addresses)
+
+    async def receive(ctx) -> None:
+        values = await stream_get(ctx, box.read_data, len(addresses), stalls(1, (12, 0)))
+        assert values == [MAGIC, 0, VERSION, MAGIC, EngineConfig().accumulator_bits]
+
+    run_bench(box, ask, receive)
+
+
 def test_image_base_keeps_whole_pages():
     box = registers()
 
