@@ -9,6 +9,7 @@ import pytest
 from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, wait
 from permfc.config import EngineConfig
 from permfc.format import MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode
+from permfc_hw import sequencer
 from permfc_hw.orders import OrderKind
 from permfc_hw.sequencer import Sequencer
 
@@ -261,6 +262,43 @@ def test_blocks_that_are_refused(fields):
         await fail_with(ctx, engine, ErrorCode.DESCRIPTOR)
 
     run_bench(engine.box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("fields", [
+    {"next_words": 0}, {"next_words": 0, "flags": FIRST | LAST}, {"next_words": 0, "flags": FINAL}, {"flags": LAST | FINAL},
+], ids=str)
+def test_a_program_ends_with_its_last_block(fields):
+    engine = engine_of(block=fields)
+
+    async def run(ctx) -> None:
+        await fail_with(ctx, engine, ErrorCode.DESCRIPTOR)
+
+    run_bench(engine.box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("waits_for", ["descriptor", "block"])
+def test_a_run_without_words_from_memory_is_given_up(monkeypatch, waits_for):
+    """A descriptor shorter than its class infos, for one, is never complete. Slow words are not silence."""
+    monkeypatch.setattr(sequencer, "STUCK_BITS", 8)
+    limit = 1 << 8
+    engine = engine_of()
+    engine.silent = OrderKind.DESCRIPTOR if waits_for == "descriptor" else None
+    engine.fetching = waits_for != "block"
+    box = engine.box
+
+    async def run(ctx) -> None:
+        await start(ctx, box)
+        for _ in range(5):
+            await wait(ctx, limit - 50)
+            await Engine.strobe(ctx, box.progress)
+        assert ctx.get(box.busy)
+        await wait(ctx, limit - 50)
+        assert ctx.get(box.busy) and ctx.get(box.error) == ErrorCode.NONE
+        await wait(ctx, 50)
+        assert ctx.get(box.error) == ErrorCode.DESCRIPTOR
+        await recover(ctx, engine, ErrorCode.DESCRIPTOR)
+
+    run_bench(box, run, background=engine.background)
 
 
 @pytest.mark.parametrize("cycle", [1, 2, 5, 6, 7, 9, 11, 13, 15, 18, 21, 25, 30, 40])
