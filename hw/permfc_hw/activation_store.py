@@ -125,8 +125,10 @@ class ActivationStore(wiring.Component):
             take.eq(self.holding & (handed_out != stored) & ~self.read_en & ~taken & ~self.results.valid),
             self.last.eq(complete & (handed_out == stored)),
         ]
-        with m.If(self.value_en & self.final):
-            m.d.sync += [self.holding.eq(1), complete.eq(self.complete)]
+        appending, completing = Signal(), Signal()  # beside the value that is being stored
+        m.d.sync += [appending.eq(self.value_en & self.final), completing.eq(self.complete)]
+        with m.If(appending):
+            m.d.sync += [self.holding.eq(1), complete.eq(completing)]
         m.d.sync += taken.eq(take)
         with m.If(take):
             m.d.sync += handed_out.eq(handed_out + 1)

@@ -30,7 +30,7 @@ class Counters(wiring.Component):
     """Counters of 32 bits in one memory, brought up to date in turn by one adder.
 
     Each counter has a small count of its own for the cycles between its turns. A counter's value leaves in its turn, that is within
-    ``COUNTERS`` cycles, and includes everything that happened before.
+    ``COUNTERS + 1`` cycles, and includes everything that happened until the cycle before.
 
     Members
     -------
@@ -67,26 +67,33 @@ class Counters(wiring.Component):
             Register.CYCLES_STALLED: events.stalled,
         }
         features = Signal(16)  # not yet added to the skipped ones
-        step = Signal(signed(18))
         skipped = _place(Register.SEGMENTS_SKIPPED)
+        upcoming = Signal.like(self.number)
+        step, before = Signal(signed(18)), Signal(32, reset_less=True)
+        m.d.sync += [
+            upcoming.eq(upcoming + 1),
+            self.number.eq(upcoming),
+            step.eq(Mux(upcoming == skipped, features - recent[skipped], recent[upcoming])),
+            before.eq(read.data),
+        ]
+        with m.If(fresh.bit_select(upcoming, 1)):
+            m.d.sync += before.eq(0)
         m.d.comb += [
-            read.addr.eq(self.number),
+            read.addr.eq(upcoming),
             write.addr.eq(self.number),
             write.en.eq(1),
             write.data.eq(self.value),
-            step.eq(Mux(self.number == skipped, features - recent[skipped], recent[self.number])),
-            self.value.eq(Mux(fresh.bit_select(self.number, 1), 0, read.data) + step),
+            self.value.eq(before + step),
         ]
-        m.d.sync += self.number.eq(self.number + 1)
         for register, event in counted.items():
             place = _place(register)
             happened = event & events.running
-            m.d.sync += recent[place].eq(Mux(self.number == place, 0, recent[place]) + happened)
-        with m.If(self.number == skipped):
+            m.d.sync += recent[place].eq(Mux(upcoming == place, 0, recent[place]) + happened)
+        with m.If(upcoming == skipped):
             m.d.sync += features.eq(0)
         with m.If(events.features_en):
             m.d.sync += features.eq(events.features)
-        m.d.sync += fresh.eq(fresh & ~(1 << self.number))
+        m.d.sync += fresh.eq(fresh & ~(1 << upcoming))
         with m.If(self.restart):
             m.d.sync += [fresh.eq(-1), features.eq(0), Cat(*recent).eq(0)]
         return m

@@ -98,66 +98,87 @@ class IndexDecoder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         window = Signal(MAX_CODE_BITS, reset_less=True)  # of stage 2
-        longer = Signal(MAX_CODE_BITS)  # bit d: stage 2's codeword has more than d bits
+        reaches = Signal(MAX_CODE_BITS)  # bit d: stage 2's codeword has more than d bits, unless ``ends[d]``
+        ends = Signal(MAX_CODE_BITS)     # bit d: no codeword has more than d bits
         length = Signal(3)  # of stage 2's codeword, less one
-        self._align(m, window, longer, length)
-        self._measure(m, window, longer, length)
+        self._align(m, window, reaches, ends, length)
+        self._measure(m, window, reaches, ends, length)
         self._number(m, window, length)
         return m
 
-    def _align(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
-        """The positions of both streams, which change places between the registers of stages 1 and 2 every cycle."""
+    def _align(self, m: Module, window: Signal, reaches: Signal, ends: Signal, length: Signal) -> None:
+        """The positions of both streams, which change places between the registers of stages 1 and 2 every cycle.
+
+        What stage 2 finds out of a codeword (``length1``, ``longer1``) is applied in stage 1, which has less to do.
+        """
         control = self.control
-        current, following = Signal(8, reset_less=True), Signal(8, reset_less=True)
-        offset, pointer = Signal(3, reset_less=True), Signal(self.pointer_bits + 1, reset_less=True)
-        current2, following2, offset2, pointer2 = (Signal.like(s, name=f"{s.name}2") for s in (current, following, offset, pointer))
-        neighbour2 = Signal.like(pointer)  # the byte that follows pointer2 in the stream's direction
-        start = Signal.like(pointer)
-        odd2, load2 = Signal(reset_less=True), Signal(reset_less=True)
-        last_bit2 = Signal(8, reset_less=True)  # one bit, that of a length with which the codeword ends the byte
+        pointer_shape = unsigned(self.pointer_bits + 1)
+
+        def register(name: str, shape: object = 8) -> Signal:
+            return Signal(shape, name=name, reset_less=True)
+
+        # Where the stream was when it was last in stage 2, and what became of it.
+        current1, following1, byte1 = register("current1"), register("following1"), register("byte1")
+        offset1, length1 = register("offset1", 3), register("length1", 3)
+        pointer1, neighbour1 = register("pointer1", pointer_shape), register("neighbour1", pointer_shape)
+        longer1, fill1, load1 = register("longer1", 1), register("fill1", 1), register("load1", 1)
+        current, following, offset, pointer = Signal(8), Signal(8), Signal(3), Signal(pointer_shape)
+        start = Signal(pointer_shape)
         m.d.comb += [
+            current.eq(Mux(longer1 | fill1, following1, current1)),
+            following.eq(Mux(longer1 | fill1, byte1, following1)),
+            offset.eq(_sum3(offset1, length1)),
+            pointer.eq(Mux((longer1 | fill1) & ~load1, neighbour1, pointer1)),
             self.address.eq(pointer),
             start.eq(Cat(Cat(Const(-1, self.byte_bits), self.last_word) & control.odd.replicate(self.pointer_bits), control.half)),
         ]
+
+        current2, following2, offset2 = register("current2"), register("following2"), register("offset2", 3)
+        pointer2, neighbour2 = register("pointer2", pointer_shape), register("neighbour2", pointer_shape)
+        enough2 = register("enough2")  # one bit: a codeword with more bits than its number reaches the end of the byte
+        odd2, load2 = register("odd2", 1), register("load2", 1)
         m.d.sync += [
             window.eq(_shift(Cat(following, current)[1:], ~offset, MAX_CODE_BITS)),
             current2.eq(current),
             following2.eq(following),
             offset2.eq(offset),
+            enough2.eq((0x80 >> offset) & ~ends),
             pointer2.eq(Mux(control.load, start, pointer)),
-            neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits))),  # 1 or -1
+            neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits))),  # the next byte, up or down
             odd2.eq(control.odd),
             load2.eq(control.load),
-            last_bit2.eq(0x80 >> offset),
         ]
 
-        # A codeword that reaches the end of its byte has more than 7 - offset bits; that is known before its length is.
-        advance, byte = Signal(), Signal(8)
-        m.d.comb += [
-            advance.eq((last_bit2 & longer).any() | control.fill),
-            byte.eq(Mux(odd2, self.byte[::-1], self.byte)),  # the odd stream begins with the segment's last bit
-        ]
         m.d.sync += [
-            offset.eq(Mux(control.zero, 0, _sum3(offset2, length))),
-            current.eq(Mux(advance, following2, current2)),
-            following.eq(Mux(advance, byte, following2)),
-            pointer.eq(Mux(advance & ~load2, neighbour2, pointer2)),
+            longer1.eq((enough2 & reaches).any()),
+            fill1.eq(control.fill),
+            load1.eq(load2),
+            current1.eq(current2),
+            following1.eq(following2),
+            byte1.eq(Mux(odd2, self.byte[::-1], self.byte)),  # the odd stream begins with the segment's last bit
+            offset1.eq(offset2),
+            length1.eq(length),
+            pointer1.eq(pointer2),
+            neighbour1.eq(neighbour2),
         ]
+        with m.If(control.zero):  # 0 + 7 + 1 is the first bit of a byte
+            m.d.sync += [offset1.eq(0), length1.eq(7)]
 
-    def _measure(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
+    def _measure(self, m: Module, window: Signal, reaches: Signal, ends: Signal, length: Signal) -> None:
         """Length by comparison with the smallest prefix of each length that does not yet end a codeword."""
         limits = MAX_CODE_BITS - 1
         loaded = Signal(8 * limits, reset_less=True)  # entries come in the order of their numbers
         with m.If(self.code_en & (self.code.number < limits)):
             m.d.sync += loaded.eq(Cat(loaded[8:], self.code.aux))
-        m.d.comb += longer[0].eq(1)
+        m.d.comb += reaches[0].eq(1)
         for d in range(1, MAX_CODE_BITS):
-            limit, ends = Signal(d, name=f"limit{d}", reset_less=True), Signal(name=f"ends{d}", reset_less=True)
+            limit, end = Signal(d, name=f"limit{d}", reset_less=True), Signal(name=f"end{d}", reset_less=True)
             aux = loaded.word_select(d - 1, 8)
             with m.If(self.control.swap):
-                m.d.sync += [limit.eq(aux), ends.eq(aux[7])]
-            m.d.comb += longer[d].eq((window[MAX_CODE_BITS - d:] >= limit) & ~ends)
+                m.d.sync += [limit.eq(aux), end.eq(aux[7])]
+            m.d.comb += [reaches[d].eq(window[MAX_CODE_BITS - d:] >= limit), ends[d].eq(end)]
         # Being longer than d bits implies being longer than d - 1, so the count is a binary search.
+        longer = reaches & ~ends
         m.d.comb += [
             length[2].eq(longer[4]),
             length[1].eq(Mux(longer[4], longer[6], longer[2])),

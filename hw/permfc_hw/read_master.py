@@ -82,7 +82,7 @@ class ReadMaster(wiring.Component):
         return m
 
     def _collect(self, m: Module, turn: Signal, begin: Signal, wanted: Signal, asked: Signal, burst: Signal) -> None:
-        run, held = Signal(Run(self.config)), Signal()
+        run, held = Signal(Run(self.config), reset_less=True), Signal()
         empty, taken = Signal(), Signal()
         m.d.comb += [
             self.runs.ready.eq(~held),

@@ -96,7 +96,7 @@ class Requantiser(wiring.Component):
             total1.eq(self.total),
             multiplier1.eq(multiplier),
             low2.eq(total1[:HALF_BITS] * multiplier1),
-            high2.eq(total1[HALF_BITS:].as_signed() * multiplier1 if len(total1) > HALF_BITS else 0),
+            high2.eq((total1 >> HALF_BITS) * multiplier1),
             product3.eq(Cat(low2[:HALF_BITS], high2 + low2[HALF_BITS:])),
         ]
         return product3

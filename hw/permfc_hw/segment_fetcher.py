@@ -24,8 +24,8 @@ class SegmentFetcher(wiring.Component):
     """Walks the active features once a block: each gets a lane of the current round and an order for its segment.
 
     A round is closed when the next feature finds no lane free, or the list ends. The block's parameters are ordered after its
-    second round, when the lanes have enough to do, or before its last if that comes earlier. Six cycles a
-    feature, which a round of more than ``6 * lanes`` outputs hides.
+    second round, when the lanes have enough to do, or before its last if that comes earlier. Five cycles a
+    feature, which a round of more than ``5 * lanes`` outputs hides.
 
     Members
     -------
@@ -89,6 +89,7 @@ class SegmentFetcher(wiring.Component):
         feature = Signal(Activation(config), reset_less=True)
         neighbour = Signal.like(feature.index)     # follows the feature whose segment was ordered last ...
         adjoining = Signal()                       # ... if it is of this class and nothing else was ordered since
+        belongs = Signal()                         # the feature is of this class
         offset = Signal(32, reset_less=True)
         lane = Signal(range(config.lanes + 1))     # lanes of this round in use
         second = Signal()                          # half of a dense8 feature
@@ -138,32 +139,34 @@ class SegmentFetcher(wiring.Component):
                 m.d.sync += feature.eq(self.entry)
                 m.next = "Classify"
             with m.State("Classify"):
-                with m.If(feature.index < info.end):
-                    m.d.sync += position.eq(position + 1)
-                    m.next = "Multiply"
-                    with m.If(words == 0):
-                        m.next = "Read Feature"
-                with m.Elif(slot + 1 == self.block_header.classes):
-                    m.d.comb += self.malformed.eq(1)
-                    m.next = "Idle"
-                with m.Else():
+                m.d.sync += [
+                    belongs.eq(feature.index < info.end),
+                    offset.eq(Mux(pair, Cat(second, feature.index), feature.index) * words),
+                ]
+                m.next = "Locate"
+            with m.State("Locate"):
+                m.d.sync += address.eq(info.base + offset)
+                with m.If(~belongs):
                     m.d.sync += slot.eq(slot + 1)
                     m.next = "Read Class"
-            with m.State("Multiply"):
-                m.d.sync += offset.eq(Mux(pair, Cat(second, feature.index), feature.index) * words)
-                m.d.comb += self.fetched.eq(~second)
-                m.next = "Address"
-            with m.State("Address"):
-                m.d.sync += address.eq(info.base + offset)
-                m.next = "Segment"
-                with m.If(lane == config.lanes):
-                    m.next = "Close"
+                    with m.If(slot + 1 == self.block_header.classes):
+                        m.d.comb += self.malformed.eq(1)
+                        m.next = "Idle"
+                with m.Else():
+                    m.d.sync += position.eq(position + ~second)
+                    m.next = "Segment"
+                    with m.If(words == 0):
+                        m.next = "Read Feature"
+                    with m.Else():
+                        m.d.comb += self.fetched.eq(~second)
+                        with m.If(lane == config.lanes):
+                            m.next = "Close"
             with m.State("Segment"):
                 send(OrderKind.SEGMENT, words, "Read Feature")
                 with m.If(self.orders.ready):
                     m.d.sync += [lane.eq(lane + 1), neighbour.eq(feature.index + 1), adjoining.eq(1), second.eq(pair & ~second)]
                     with m.If(pair & ~second):
-                        m.next = "Multiply"
+                        m.next = "Classify"
             with m.State("Close"):
                 with m.If(exhausted & ~parameters_out):
                     m.next = "Biases"
