@@ -59,7 +59,7 @@ def test_code_description(counts):
     codes, aux = canonical_codes(lengths), code_aux(lengths)
     for depth in range(1, 8):
         prefixes = [int(code) >> (length - depth) for code, length in zip(codes, lengths.tolist(), strict=True) if length > depth]
-        assert aux[depth - 1] == (min(prefixes) if prefixes else 0x80)
+        assert aux[depth - 1] == (min(prefixes) if prefixes else 0xFF)
     assert aux[7] == 0
     for number, (code, length) in enumerate(zip(codes, lengths, strict=True)):
         assert (int(code) + int(aux[7 + length])) % 16 == number
@@ -76,7 +76,7 @@ def test_a_segment_by_hand():
 def test_level_table_by_hand():
     table = level_table(np.array([5, -3, 9], dtype=np.int8), np.array([1, 2, 2], dtype=np.uint8))
     assert table["level"].tolist() == [5, -3, 9] + [0] * 13
-    assert table["aux"].tolist() == [1, 128, 128, 128, 128, 128, 128, 0, 0, 15, 11, 3, 3, 3, 3, 3]
+    assert table["aux"].tolist() == [1, 255, 255, 255, 255, 255, 255, 0, 0, 15, 11, 3, 3, 3, 3, 3]
 
 
 @given(seeds, outputs_of_block, bus_widths)

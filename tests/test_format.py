@@ -87,7 +87,7 @@ def test_limits():
     assert f"Lengths are 1 to {fmt.MAX_CODE_BITS};" in DOCUMENT
     assert f"| shift | 1..{fmt.MAX_SHIFT} |" in DOCUMENT
     assert f"| classes | class slots, 1..{fmt.MAX_CLASSES} |" in DOCUMENT
-    assert fmt.CODE_ENDS == 1 << 7 and "bit 7: no codeword is longer than d bits" in DOCUMENT
+    assert fmt.CODE_ENDS == 255 and "255, which no prefix reaches" in DOCUMENT
 
 
 def test_registers_are_words_without_gaps():

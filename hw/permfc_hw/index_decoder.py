@@ -48,6 +48,16 @@ def _sum3(a: Value, b: Value) -> Value:
     return Cat(~(a[0] ^ b[0]), a[1] ^ b[1] ^ carry1, a[2] ^ b[2] ^ carry2)
 
 
+def _reaches(prefix: Value, limit: Value, end: Value) -> Value:
+    """``prefix >= limit``, but never where ``end`` tells that the limit is CODE_ENDS, whose bits are all ones."""
+    if len(prefix) > 3:
+        return Cat(Const(0, 1), prefix) >= Cat(end, limit)
+    reached = ~end  # so far, from the lowest bit up: a carry chain costs more for so few bits
+    for ours, theirs in zip(prefix, limit):
+        reached = (ours & ~theirs) | (~(ours ^ theirs) & reached)
+    return reached
+
+
 class IndexDecoder(wiring.Component):
     """Decodes two interleaved bit streams, the even outputs' and the odd outputs'.
 
@@ -98,15 +108,14 @@ class IndexDecoder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         window = Signal(MAX_CODE_BITS, reset_less=True)  # of stage 2
-        reaches = Signal(MAX_CODE_BITS)  # bit d: stage 2's codeword has more than d bits, unless ``ends[d]``
-        ends = Signal(MAX_CODE_BITS)     # bit d: no codeword has more than d bits
+        longer = Signal(MAX_CODE_BITS)  # bit d: stage 2's codeword has more than d bits
         length = Signal(3)  # of stage 2's codeword, less one
-        self._align(m, window, reaches, ends, length)
-        self._measure(m, window, reaches, ends, length)
+        self._align(m, window, longer, length)
+        self._measure(m, window, longer, length)
         self._number(m, window, length)
         return m
 
-    def _align(self, m: Module, window: Signal, reaches: Signal, ends: Signal, length: Signal) -> None:
+    def _align(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
         """The positions of both streams, which change places between the registers of stages 1 and 2 every cycle.
 
         What stage 2 finds out of a codeword (``length1``, ``longer1``) is applied in stage 1, which has less to do.
@@ -142,7 +151,7 @@ class IndexDecoder(wiring.Component):
             current2.eq(current),
             following2.eq(following),
             offset2.eq(offset),
-            enough2.eq((0x80 >> offset) & ~ends),
+            enough2.eq(0x80 >> offset),
             pointer2.eq(Mux(control.load, start, pointer)),
             neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits))),  # the next byte, up or down
             odd2.eq(control.odd),
@@ -150,7 +159,7 @@ class IndexDecoder(wiring.Component):
         ]
 
         m.d.sync += [
-            longer1.eq((enough2 & reaches).any()),
+            longer1.eq((enough2 & longer).any()),
             fill1.eq(control.fill),
             load1.eq(load2),
             current1.eq(current2),
@@ -164,21 +173,20 @@ class IndexDecoder(wiring.Component):
         with m.If(control.zero):  # 0 + 7 + 1 is the first bit of a byte
             m.d.sync += [offset1.eq(0), length1.eq(7)]
 
-    def _measure(self, m: Module, window: Signal, reaches: Signal, ends: Signal, length: Signal) -> None:
+    def _measure(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
         """Length by comparison with the smallest prefix of each length that does not yet end a codeword."""
         limits = MAX_CODE_BITS - 1
         loaded = Signal(8 * limits, reset_less=True)  # entries come in the order of their numbers
         with m.If(self.code_en & (self.code.number < limits)):
             m.d.sync += loaded.eq(Cat(loaded[8:], self.code.aux))
-        m.d.comb += reaches[0].eq(1)
+        m.d.comb += longer[0].eq(1)
         for d in range(1, MAX_CODE_BITS):
             limit, end = Signal(d, name=f"limit{d}", reset_less=True), Signal(name=f"end{d}", reset_less=True)
             aux = loaded.word_select(d - 1, 8)
             with m.If(self.control.swap):
                 m.d.sync += [limit.eq(aux), end.eq(aux[7])]
-            m.d.comb += [reaches[d].eq(window[MAX_CODE_BITS - d:] >= limit), ends[d].eq(end)]
+            m.d.comb += longer[d].eq(_reaches(window[MAX_CODE_BITS - d:], limit, end))
         # Being longer than d bits implies being longer than d - 1, so the count is a binary search.
-        longer = reaches & ~ends
         m.d.comb += [
             length[2].eq(longer[4]),
             length[1].eq(Mux(longer[4], longer[6], longer[2])),

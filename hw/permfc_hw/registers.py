@@ -95,13 +95,15 @@ class Registers(wiring.Component):
             Register.IMAGE_BASE: Cat(Const(0, PAGE_BITS), self.image_page),
         }
         address, asked, is_counter = Signal(ADDRESS_BITS), Signal(), Signal()
+        its_turn = Signal()
+        m.d.sync += its_turn.eq(asked & (address[2:5] == (counters.number + 1)[:len(counters.number)]))
         m.d.comb += [
             is_counter.eq(address[5:] == COUNTER_REGISTERS >> 5),
             self.read_address.ready.eq(~asked & ~self.read_data.valid),
         ]
         with m.If(self.read_address.valid & self.read_address.ready):
             m.d.sync += [address.eq(self.read_address.payload), asked.eq(1)]
-        with m.If(asked & (~is_counter | (address[2:5] == counters.number))):
+        with m.If(asked & (~is_counter | its_turn)):
             m.d.sync += [asked.eq(0), self.read_data.valid.eq(1), self.read_data.payload.eq(Mux(is_counter, counters.value, 0))]
             with m.Switch(address):
                 for register, value in values.items():

@@ -113,6 +113,7 @@ class SegmentFetcher(wiring.Component):
             with m.If(self.orders.ready):
                 m.next = following
 
+        m.d.sync += self.malformed.eq(0)
         with m.FSM():
             with m.State("Idle"):
                 m.d.sync += [position.eq(0), slot.eq(0), lane.eq(0), rounds.eq(0), parameters_out.eq(0), exhausted.eq(0), second.eq(0)]
@@ -131,7 +132,7 @@ class SegmentFetcher(wiring.Component):
                 m.d.comb += self.entry_en.eq(1)
                 m.next = "Feature"
                 with m.If(words > capacity):
-                    m.d.comb += self.malformed.eq(1)
+                    m.d.sync += self.malformed.eq(1)
                 with m.If(position == self.active):
                     m.d.sync += exhausted.eq(1)
                     m.next = "Close"
@@ -150,7 +151,7 @@ class SegmentFetcher(wiring.Component):
                     m.d.sync += slot.eq(slot + 1)
                     m.next = "Read Class"
                     with m.If(slot + 1 == self.block_header.classes):
-                        m.d.comb += self.malformed.eq(1)
+                        m.d.sync += self.malformed.eq(1)
                         m.next = "Idle"
                 with m.Else():
                     m.d.sync += position.eq(position + ~second)

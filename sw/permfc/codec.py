@@ -145,7 +145,7 @@ def _window_tables(aux: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     length = np.ones(256, dtype=np.int64)
     for depth in range(1, MAX_CODE_BITS):
         entry = int(aux[depth - 1])
-        length += not entry & CODE_ENDS and window >> (8 - depth) >= entry
+        length += window >> (8 - depth) >= entry
     offset = aux[MAX_CODE_BITS - 1 + length].astype(np.int64)
     return ((window >> (8 - length)) + offset & 15).astype(np.uint8), length
 

@@ -56,7 +56,7 @@ LEVEL_ENTRY = np.dtype([("level", "i1"), ("aux", "u1")])  # 16 a class slot
 
 PAIR = 1 << 15
 WORDS_MASK = (1 << 12) - 1
-CODE_ENDS = 1 << 7  # in aux[d - 1]: no codeword is longer than d bits
+CODE_ENDS = 0xFF  # in aux[d - 1], and more than any prefix of d bits: no codeword is longer than d bits
 
 
 class BlockFlag(enum.IntFlag):
