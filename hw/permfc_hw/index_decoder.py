@@ -144,14 +144,12 @@ class IndexDecoder(wiring.Component):
 
         current2, following2, offset2 = register("current2"), register("following2"), register("offset2", 3)
         pointer2, neighbour2 = register("pointer2", pointer_shape), register("neighbour2", pointer_shape)
-        enough2 = register("enough2")  # one bit: a codeword with more bits than its number reaches the end of the byte
         odd2, load2 = register("odd2", 1), register("load2", 1)
         m.d.sync += [
             window.eq(_shift(Cat(following, current)[1:], ~offset, MAX_CODE_BITS)),
             current2.eq(current),
             following2.eq(following),
             offset2.eq(offset),
-            enough2.eq(0x80 >> offset),
             pointer2.eq(Mux(control.load, start, pointer)),
             neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits))),  # the next byte, up or down
             odd2.eq(control.odd),
@@ -159,7 +157,7 @@ class IndexDecoder(wiring.Component):
         ]
 
         m.d.sync += [
-            longer1.eq((enough2 & longer).any()),
+            longer1.eq(longer.bit_select(~offset2, 1)),  # it reaches the end of the byte
             fill1.eq(control.fill),
             load1.eq(load2),
             current1.eq(current2),

@@ -113,7 +113,11 @@ class SegmentFetcher(wiring.Component):
             with m.If(self.orders.ready):
                 m.next = following
 
-        m.d.sync += self.malformed.eq(0)
+        def read_feature() -> None:
+            m.d.sync += self.entry_en.eq(1)
+            m.next = "Read Feature"
+
+        m.d.sync += [self.malformed.eq(0), self.entry_en.eq(0)]
         with m.FSM():
             with m.State("Idle"):
                 m.d.sync += [position.eq(0), slot.eq(0), lane.eq(0), rounds.eq(0), parameters_out.eq(0), exhausted.eq(0), second.eq(0)]
@@ -127,9 +131,8 @@ class SegmentFetcher(wiring.Component):
                 m.next = "Class Range"
             with m.State("Class Range"):
                 m.d.sync += [info.as_value()[INFO_UNIT:].eq(self.infos.read_data), adjoining.eq(0)]
-                m.next = "Read Feature"
+                read_feature()
             with m.State("Read Feature"):
-                m.d.comb += self.entry_en.eq(1)
                 m.next = "Feature"
                 with m.If(words > capacity):
                     m.d.sync += self.malformed.eq(1)
@@ -157,7 +160,7 @@ class SegmentFetcher(wiring.Component):
                     m.d.sync += position.eq(position + ~second)
                     m.next = "Segment"
                     with m.If(words == 0):
-                        m.next = "Read Feature"
+                        read_feature()
                     with m.Else():
                         m.d.comb += self.fetched.eq(~second)
                         with m.If(lane == config.lanes):
@@ -165,6 +168,7 @@ class SegmentFetcher(wiring.Component):
             with m.State("Segment"):
                 send(OrderKind.SEGMENT, words, "Read Feature")
                 with m.If(self.orders.ready):
+                    m.d.sync += self.entry_en.eq(1)
                     m.d.sync += [lane.eq(lane + 1), neighbour.eq(feature.index + 1), adjoining.eq(1), second.eq(pair & ~second)]
                     with m.If(pair & ~second):
                         m.next = "Classify"
