@@ -47,7 +47,7 @@ DEVICES = {
             part="LFE5U-85F-6BG756",
             family="ecp5",
             nextpnr_arguments=("--85k", "--package", "CABGA756", "--speed", "6"),
-            synthesis_options="-abc9",
+            synthesis_options="-nowidelut",  # smaller and no slower: a wide LUT takes two or four LUT4s
             target_mhz=100.0,
             config=EngineConfig(lanes=16, bus_bits=32),
         ),
@@ -56,7 +56,7 @@ DEVICES = {
             part="LFE5U-25F-6BG381",
             family="ecp5",
             nextpnr_arguments=("--25k", "--package", "CABGA381", "--speed", "6"),
-            synthesis_options="-abc9",
+            synthesis_options="-nowidelut",  # smaller and no slower: a wide LUT takes two or four LUT4s
             target_mhz=100.0,
             config=EngineConfig(lanes=32, bus_bits=32),
         ),
