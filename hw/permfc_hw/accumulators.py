@@ -64,7 +64,7 @@ class Accumulators(wiring.Component):
         tags = [self.tag, *(Signal(OutputTag, name=f"tag{stage}") for stage in range(1, 4))]
         sums = [self.sum, *(Signal.like(self.sum, name=f"sum{stage}", reset_less=True) for stage in range(1, 3))]
         for pipeline in (outputs, tags, sums):
-            m.d.sync += [later.eq(earlier) for earlier, later in zip(pipeline, pipeline[1:])]
+            m.d.sync += [later.eq(earlier) for earlier, later in zip(pipeline, pipeline[1:], strict=False)]
         # A round's outputs follow each other without a gap; a gap inside one means that the run was given up.
         m.d.sync += outputs[0].eq(Mux(self.tag.valid & ~self.tag.end, outputs[0] + 1, 0))
 

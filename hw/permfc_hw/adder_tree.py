@@ -37,7 +37,7 @@ class AdderTree(wiring.Component):
         terms = [self.products[i] for i in range(self.lanes)]
         while len(terms) > 1:
             sums = [Signal(signed(len(terms[0]) + 1), reset_less=True) for _ in terms[::2]]
-            for total, left, right in zip(sums, terms[::2], terms[1::2]):
+            for total, left, right in zip(sums, terms[::2], terms[1::2], strict=True):
                 m.d.sync += total.eq(left + right)
             terms = sums
         m.d.comb += self.total.eq(terms[0])

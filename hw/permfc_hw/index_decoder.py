@@ -53,7 +53,7 @@ def _reaches(prefix: Value, limit: Value, end: Value) -> Value:
     if len(prefix) > 3:
         return Cat(Const(0, 1), prefix) >= Cat(end, limit)
     reached = ~end  # so far, from the lowest bit up: a carry chain costs more for so few bits
-    for ours, theirs in zip(prefix, limit):
+    for ours, theirs in zip(prefix, limit, strict=True):
         reached = (ours & ~theirs) | (~(ours ^ theirs) & reached)
     return reached
 

@@ -11,7 +11,6 @@ from .index_decoder import CodeEntry, DecodeControl, IndexDecoder
 from .memory import WideMemory
 from .product_table import PRODUCT, ProductTable
 
-
 # With more lanes than this, devices of the right size have LUTs to spare but not a second block RAM a lane.
 BLOCK_TABLE_LANES = 16
 

@@ -8,7 +8,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-
 # Reads never see a write of the same cycle, so synthesis need not build what would order them.
 PLAIN = {"no_rw_check": 1}
 BLOCK = {**PLAIN, "ram_style": "block"}  # where synthesis would spend LUTs on a small memory

@@ -14,7 +14,6 @@ from .headers import BLOCK_HEADER_LAYOUT, CLASS_INFO_LAYOUT
 from .memory import WideMemory
 from .orders import WORDS_BITS, OrderKind, SegmentOrder, word_address_shape
 
-
 # Class infos are read in halves, which takes half the block RAMs.
 INFO_UNIT = 32
 INFO_UNITS = 8 * CLASS_INFO.itemsize // INFO_UNIT
