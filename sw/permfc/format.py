@@ -11,12 +11,15 @@ import enum
 import numpy as np
 
 MAGIC = 0x31434650  # "PFC1"
-VERSION = 1
+VERSION = 2
 
 MAX_LEVELS = 16
 MAX_CLASSES = 16
 MAX_CODE_BITS = 8
 MAX_SHIFT = 47
+MAX_RICE = 6            # bits of a run's remainder in a sparse class
+MAX_SPARSE_LEVELS = 4   # nonzero levels of a sparse class
+BIAS_UNIT = 256         # of the stored biases, with WIDE_BIAS
 IMAGE_ALIGNMENT = 4096  # an image starts on a 4 KiB boundary, which no AXI burst may cross
 
 IMAGE_HEADER = np.dtype([
@@ -42,8 +45,8 @@ BLOCK_HEADER = np.dtype([
     ("shift", "u1"),
     ("reserved", "u1"),
     ("next_words", "<u2"),        # words of the next block's descriptor region, 0 at the end
-    ("reserved2", "<u2"),
-    ("reserved3", "<u4"),
+    ("mul", "<u2"),               # the multiplier of all outputs, with SHARED_MUL
+    ("reserved2", "<u4"),
 ])
 
 CLASS_INFO = np.dtype([
@@ -56,6 +59,8 @@ LEVEL_ENTRY = np.dtype([("level", "i1"), ("aux", "u1")])  # 16 a class slot
 
 PAIR = 1 << 15
 WORDS_MASK = (1 << 12) - 1
+SPARSE_AUX = 7    # the entry of a level table whose aux describes the runs of a sparse class; 0 in a prefix class
+SPARSE = 1 << 7   # in that aux: the class is sparse; bits 0..5 hold 2**rice - 1
 CODE_ENDS = 0xFF  # in aux[d - 1], and more than any prefix of d bits: no codeword is longer than d bits
 
 
@@ -67,6 +72,8 @@ class BlockFlag(enum.IntFlag):
     FINAL = 4   # of the last layer: results go to the output stream, zeros included
     RELU = 8    # clamp to 0..127 instead of -128..127
     RAW = 16    # hand out accumulators as they are (int32), only with FINAL
+    WIDE_BIAS = 32   # stored biases count units of BIAS_UNIT
+    SHARED_MUL = 64  # all outputs have the header's multiplier; none are stored
 
 
 class Register(enum.IntEnum):
