@@ -19,7 +19,8 @@ from permfc_hw.orders import OrderKind
 
 LANES = 8
 GROUPS = LANES // GROUP_LANES
-FLAGS = {"layer_end": BlockFlag.LAST, "final": BlockFlag.FINAL, "relu": BlockFlag.RELU, "raw": BlockFlag.RAW}
+FLAGS = {"layer_end": BlockFlag.LAST, "final": BlockFlag.FINAL, "relu": BlockFlag.RELU, "raw": BlockFlag.RAW,
+         "wide_bias": BlockFlag.WIDE_BIAS, "shared_mul": BlockFlag.SHARED_MUL}
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Program:
         self.rounds.append({"outputs": int(header["outputs"]), "first": first, "last": last})
         if last:
             flags = {name: int(bool(int(header["flags"]) & flag)) for name, flag in FLAGS.items()}
-            self.emissions.append({"shift": int(header["shift"]), **flags})
+            self.emissions.append({"shift": int(header["shift"]), "mul": int(header["mul"]), **flags})
 
     def add_block(self, rounds: int) -> None:
         self.add_descriptor()

@@ -34,7 +34,7 @@ def telling_totals(shift: int, multiplier: int, bits: int) -> list[int]:
 async def run_block(ctx, box: Requantiser, cases: list[tuple[int, int]], emission: dict, gaps: list[int]) -> list[tuple[int, int, int]]:
     """Pass totals with their multipliers; the (value, emitted, cycles since the total) that come out."""
     size = box.config.bus_bytes
-    stored = np.array([multiplier for _, multiplier in cases], dtype="<u2").tobytes()
+    stored = np.array([0 if emission["shared_mul"] else multiplier for _, multiplier in cases], dtype="<u2").tobytes()
     stored += bytes(-len(stored) % size)
     ctx.set(box.emission, emission)
     ctx.set(box.multipliers_en, 1)
@@ -62,8 +62,9 @@ async def run_block(ctx, box: Requantiser, cases: list[tuple[int, int]], emissio
     return values
 
 
-def emission(shift: int, relu: bool = False, raw: bool = False) -> dict:
-    return {"shift": shift, "layer_end": 1, "final": raw, "relu": relu, "raw": raw}
+def emission(shift: int, relu: bool = False, raw: bool = False, shared_mul: int | None = None) -> dict:
+    shared = {"shared_mul": shared_mul is not None, "mul": shared_mul or 0}
+    return {"shift": shift, "layer_end": 1, "final": raw, "relu": relu, "raw": raw, "wide_bias": 0, **shared}
 
 
 @pytest.mark.parametrize(("bus_bits", "bits"), [(64, 32), (16, 24), (32, 16)])
@@ -115,6 +116,18 @@ def test_random_totals_with_gaps(seed, bus_bits):
             values = await run_block(ctx, box, cases, emission(shift, relu), rng.choice([0, 0, 1, 4], count).tolist())
             assert [value for value, _, _ in values] == [requantise(total, multiplier, shift, relu) for total, multiplier in cases]
             assert {late for _, _, late in values} == {box.latency}
+
+    run_bench(box, bench)
+
+
+@pytest.mark.parametrize("multiplier", [0, 1, 40_000, 2**16 - 1])
+def test_one_multiplier_for_all_outputs(multiplier):
+    box = Requantiser(EngineConfig(lanes=4, bus_bits=32, block_outputs=64))
+    cases = [(total, multiplier) for total in telling_totals(20, multiplier, 32)]
+
+    async def bench(ctx) -> None:
+        values = await run_block(ctx, box, cases, emission(20, shared_mul=multiplier), [0] * len(cases))
+        assert [value for value, _, _ in values] == [requantise(total, multiplier, 20, False) for total, _ in cases]
 
     run_bench(box, bench)
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, wait
 from permfc.config import EngineConfig
-from permfc.format import CLASS_INFO, PAIR
+from permfc.format import CLASS_INFO, PAIR, BlockFlag
 from permfc_hw.orders import OrderKind
 from permfc_hw.segment_fetcher import SegmentFetcher
 
 LANES = 4
 FEATURES = 64
-BIAS_WORDS, MULTIPLIER_WORDS = 9, 5
+PARAMETER_WORDS = 5
 CAPACITY = 8  # bytes of a lane's half buffer, for blocks of 16 outputs
 
 
@@ -31,6 +31,7 @@ class Block:
 
     infos: np.ndarray                # CLASS_INFO [slots]
     active: list[tuple[int, int]]    # (index, x)
+    shared_mul: bool = False
     orders: list[dict] = field(default_factory=list)
     fetched: int = 0
     used: int = 0
@@ -67,7 +68,8 @@ class Block:
 
     def add_parameters(self) -> None:
         if not self.parameters_out:
-            self.orders += [{"kind": OrderKind.BIASES, "words": BIAS_WORDS}, {"kind": OrderKind.MULTIPLIERS, "words": MULTIPLIER_WORDS}]
+            kinds = (OrderKind.BIASES,) if self.shared_mul else (OrderKind.BIASES, OrderKind.MULTIPLIERS)
+            self.orders += [{"kind": kind, "words": PARAMETER_WORDS} for kind in kinds]
         self.parameters_out = True
 
 
@@ -84,7 +86,7 @@ def random_block(rng: np.random.Generator, bus_bits: int) -> Block:
     infos[-1] = (infos[-1][0], FEATURES, infos[-1][2])
     chosen = np.flatnonzero(rng.random(FEATURES) < rng.choice([0, 0.1, 0.5, 1]))
     xs = rng.choice([-128, -1, 1, 127], chosen.size)
-    return Block(np.array(infos, dtype=CLASS_INFO), list(zip(chosen.tolist(), xs.tolist(), strict=True)))
+    return Block(np.array(infos, dtype=CLASS_INFO), list(zip(chosen.tolist(), xs.tolist(), strict=True)), bool(rng.integers(2)))
 
 
 class FetchBench:
@@ -119,8 +121,8 @@ class FetchBench:
         ctx.set(box.infos_en, 0)
         ctx.set(box.block_header.classes, len(block.infos))
         ctx.set(box.active, len(block.active))
-        ctx.set(box.bias_words, BIAS_WORDS)
-        ctx.set(box.multiplier_words, MULTIPLIER_WORDS)
+        ctx.set(box.parameter_words, PARAMETER_WORDS)
+        ctx.set(box.block_header.flags, int(BlockFlag.SHARED_MUL) if block.shared_mul else 0)
         ctx.set(box.go, 1)
         await ctx.tick()
         ctx.set(box.go, 0)

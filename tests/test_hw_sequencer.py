@@ -169,8 +169,7 @@ def test_words_of_a_block_s_parameters(outputs, bus_bits):
     async def bench(ctx) -> None:
         ctx.set(box.block_header.outputs, outputs)
         await ctx.tick()
-        assert ctx.get(box.bias_words) == -(-32 * outputs // bus_bits)
-        assert ctx.get(box.multiplier_words) == -(-16 * outputs // bus_bits)
+        assert ctx.get(box.parameter_words) == -(-16 * outputs // bus_bits)
 
     run_bench(box, bench)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hw_bench import run_bench
 from permfc.config import EngineConfig
+from permfc.format import BIAS_UNIT
 from permfc_hw.accumulators import Accumulators
 from permfc_hw.adder_tree import AdderTree
 from permfc_hw.product_table import ProductTable
@@ -41,7 +42,7 @@ def test_one_bank_is_looked_up_while_the_other_is_filled(levels, in_block_ram):
                 ctx.set(table.write_product, products[cycle % levels])
                 ctx.set(table.bank, (turn + 1) % 2)
                 ctx.set(table.level, looked_up[cycle % levels])
-                ctx.set(table.active, active[(cycle - 1) % levels])
+                ctx.set(table.clear, 1 - active[(cycle - 1) % levels])
                 _, _, product = await ctx.tick().sample(table.product)
                 found.append(product)
             if turn:
@@ -70,8 +71,8 @@ def test_the_sum_of_any_products(seed, lanes):
 
 
 def bias_words(biases: np.ndarray, bus_bits: int) -> list[int]:
-    """int32 values as bus words."""
-    data = biases.astype("<i4").tobytes()
+    """int16 values as bus words."""
+    data = biases.astype("<i2").tobytes()
     data += bytes(-len(data) % (bus_bits // 8))
     return [int.from_bytes(data[start:start + bus_bits // 8], "little") for start in range(0, len(data), bus_bits // 8)]
 
@@ -123,9 +124,12 @@ def test_totals_of_blocks(seed, widths):
             outputs, rounds = int(rng.choice([1, 2, 3, 4, 7, 16])), int(rng.integers(1, 6))
             bound = min(2**17, limit // (2 * rounds))
             sums = rng.integers(-bound, bound, (rounds, outputs))
-            biases = rng.integers(-limit // 2, limit // 2, outputs)
+            unit = int(rng.choice([1, BIAS_UNIT]))
+            most = min(limit // 2 // unit, 2**15)
+            biases = rng.choice([-most, most - 1, *rng.integers(-most, most, 3)], outputs)
+            ctx.set(box.wide_bias, unit == BIAS_UNIT)
             totals = await run_block(ctx, box, sums, biases, rng.choice([0, 0, 1, 5], rounds).tolist())
-            expected = (sums.sum(axis=0) + biases).tolist()
+            expected = (sums.sum(axis=0) + unit * biases).tolist()
             assert totals == [(output, total, output == outputs - 1) for output, total in enumerate(expected)]
 
     run_bench(box, bench)
@@ -137,8 +141,9 @@ def test_totals_at_both_ends_of_the_accumulator():
     low, high = -(2**19), 2**19 - 1
 
     async def bench(ctx) -> None:
-        sums = np.array([[-(2**17), 2**17 - 1]] * 3)
+        sums = np.array([[-(2**17), 2**17 - 1]] * 4)
+        sums[-1] += [2**15, -(2**15) + 4]
         biases = np.array([low, high]) - sums.sum(axis=0)
-        assert await run_block(ctx, box, sums, biases, [0, 0, 0]) == [(0, low, 0), (1, high, 1)]
+        assert await run_block(ctx, box, sums, biases, [0, 0, 0, 0]) == [(0, low, 0), (1, high, 1)]
 
     run_bench(box, bench)

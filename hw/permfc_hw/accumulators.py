@@ -9,11 +9,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
+from permfc.format import BIAS_UNIT
 
 from .memory import BLOCK, WideMemory, registered_read
 from .round_control import OutputTag
 
-BIAS_BITS = 32
+BIAS_BITS = 16
 
 
 class Accumulators(wiring.Component):
@@ -28,6 +29,8 @@ class Accumulators(wiring.Component):
     sum : In(signed)
     biases_en, biases_address, biases_data : In
         Bus words of the block's biases.
+    wide_bias : In(1)
+        Biases count units of ``BIAS_UNIT``. Constant while a block's totals pass.
     total_en, end : Out(1)
         A total is out; it is its block's last.
     total : Out(signed)
@@ -47,6 +50,7 @@ class Accumulators(wiring.Component):
             "biases_en": In(1),
             "biases_address": In(self.biases.write_address.shape()),
             "biases_data": In(config.bus_bits),
+            "wide_bias": In(1),
             "total_en": Out(1),
             "end": Out(1),
             "total": Out(signed(config.accumulator_bits)),
@@ -72,11 +76,12 @@ class Accumulators(wiring.Component):
         before1 = registered_read(m, memory, outputs[0]).as_signed()
         before2 = Signal(signed(config.accumulator_bits), reset_less=True)
         new3 = Signal.like(before2)
-        bias3 = Signal(signed(BIAS_BITS), reset_less=True)
+        bias3 = Signal(signed(BIAS_BITS + ceil_log2(BIAS_UNIT)), reset_less=True)
+        bias2 = biases.read_data.as_signed()
         m.d.sync += [
             before2.eq(Mux(tags[1].first, 0, before1)),
             new3.eq(before2 + sums[2]),
-            bias3.eq(biases.read_data),
+            bias3.eq(Mux(self.wide_bias, bias2 * BIAS_UNIT, bias2)),
             self.total_en.eq(tags[3].valid & tags[3].last),
             self.end.eq(tags[3].end),
             self.total.eq(new3 + bias3),

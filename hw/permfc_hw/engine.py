@@ -197,8 +197,7 @@ class Engine(wiring.Component):
             fetcher.infos_address.eq(loader.address),
             fetcher.infos_data.eq(loader.word_data),
             fetcher.go.eq(sequencer.go),
-            fetcher.bias_words.eq(sequencer.bias_words),
-            fetcher.multiplier_words.eq(sequencer.multiplier_words),
+            fetcher.parameter_words.eq(sequencer.parameter_words),
         ]
 
     def _connect_lanes(self, m: Module) -> None:
@@ -231,6 +230,7 @@ class Engine(wiring.Component):
             accumulators.biases_en.eq(loader.biases_en),
             accumulators.biases_address.eq(loader.address),
             accumulators.biases_data.eq(loader.word_data),
+            accumulators.wide_bias.eq(loader.emission.wide_bias),
             requantiser.emission.eq(loader.emission),
             requantiser.total_en.eq(accumulators.total_en),
             requantiser.end.eq(accumulators.end),

@@ -6,15 +6,19 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from permfc.format import MAX_CODE_BITS, MAX_LEVELS
+from permfc.format import MAX_CODE_BITS, MAX_LEVELS, MAX_RICE, SPARSE, SPARSE_AUX
 
 from .memory import PLAIN, registered_read
 
 LEVEL_BITS = ceil_log2(MAX_LEVELS)
+SPARSE_SHIFT = 5  # of a sparse class's window: what is left is the number of an entry of the level table
 
 
 class DecodeControl(data.Struct):
-    """What all lanes do in lockstep. ``odd`` and ``load`` speak of the stream in stage 1, ``fill``, ``zero`` of the stream in stage 2."""
+    """What all lanes do in lockstep. ``odd`` and ``load`` speak of the stream in stage 1, ``fill``, ``zero`` of the stream in stage 2.
+
+    The last five are named with the stage of the stream that they speak of.
+    """
 
     odd: unsigned(1)   # this is the odd outputs' stream
     load: unsigned(1)  # point to the first byte of the next segment
@@ -22,6 +26,7 @@ class DecodeControl(data.Struct):
     zero: unsigned(1)  # start with the first bit of the byte
     swap: unsigned(1)  # from now on use the code limits that were loaded last
     half: unsigned(1)  # half of the segment buffer in which the next segment lies
+    end_run: unsigned(1)       # the next segment begins with a codeword, in stage 3
     offset_bank: unsigned(1)   # bank of the offset table, in stage 3
     product_bank: unsigned(1)  # bank of the product table, in stage 4
     activate: unsigned(1)      # lanes that were filled since the last time take part, from stage 5 on
@@ -65,6 +70,9 @@ class IndexDecoder(wiring.Component):
     window of one stream, stage 2 finds the length of the other's codeword. A level number appears ``latency`` cycles after its
     stream was in stage 1.
 
+    A codeword of a sparse class stands for a run of zeros and a level. The stream stays where it is while the run lasts, and
+    the codeword's level number is shown from its beginning; ``running`` tells that it is not the level's turn yet.
+
     Parameters
     ----------
     segment_bytes : int
@@ -86,6 +94,8 @@ class IndexDecoder(wiring.Component):
         Bank of the offset table that ``code`` goes to.
     level : Out
         Level number.
+    running : Out(1)
+        One cycle after ``level``: the output is zero instead.
     """
 
     #: Cycles from stage 1 to ``level``.
@@ -103,6 +113,7 @@ class IndexDecoder(wiring.Component):
             "code_bank": In(1),
             "code": In(CodeEntry),
             "level": Out(LEVEL_BITS),
+            "running": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -110,12 +121,14 @@ class IndexDecoder(wiring.Component):
         window = Signal(MAX_CODE_BITS, reset_less=True)  # of stage 2
         longer = Signal(MAX_CODE_BITS)  # bit d: stage 2's codeword has more than d bits
         length = Signal(3)  # of stage 2's codeword, less one
-        self._align(m, window, longer, length)
-        self._measure(m, window, longer, length)
-        self._number(m, window, length)
+        run = Signal(MAX_RICE, reset_less=True)  # zeros that are left before stage 2 may go on
+        description = Signal(8, reset_less=True)  # of the runs of this round's class, from its level table
+        self._align(m, window, longer, length, run.any())
+        self._measure(m, window, longer, length, description)
+        self._number(m, window, length, run, description)
         return m
 
-    def _align(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
+    def _align(self, m: Module, window: Signal, longer: Signal, length: Signal, stay: Value) -> None:
         """The positions of both streams, which change places between the registers of stages 1 and 2 every cycle.
 
         What stage 2 finds out of a codeword (``length1``, ``longer1``) is applied in stage 1, which has less to do.
@@ -168,15 +181,18 @@ class IndexDecoder(wiring.Component):
             pointer1.eq(pointer2),
             neighbour1.eq(neighbour2),
         ]
+        with m.If(stay):  # 7 + 1 is no step at all
+            m.d.sync += [length1.eq(7), longer1.eq(0)]
         with m.If(control.zero):  # 0 + 7 + 1 is the first bit of a byte
             m.d.sync += [offset1.eq(0), length1.eq(7)]
 
-    def _measure(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
+    def _measure(self, m: Module, window: Signal, longer: Signal, length: Signal, description: Signal) -> None:
         """Length by comparison with the smallest prefix of each length that does not yet end a codeword."""
-        limits = MAX_CODE_BITS - 1
-        loaded = Signal(8 * limits, reset_less=True)  # entries come in the order of their numbers
-        with m.If(self.code_en & (self.code.number < limits)):
+        loaded = Signal(8 * (SPARSE_AUX + 1), reset_less=True)  # entries come in the order of their numbers
+        with m.If(self.code_en & (self.code.number <= SPARSE_AUX)):
             m.d.sync += loaded.eq(Cat(loaded[8:], self.code.aux))
+        with m.If(self.control.swap):
+            m.d.sync += description.eq(loaded.word_select(SPARSE_AUX, 8))
         m.d.comb += longer[0].eq(1)
         for d in range(1, MAX_CODE_BITS):
             limit, end = Signal(d, name=f"limit{d}", reset_less=True), Signal(name=f"end{d}", reset_less=True)
@@ -191,8 +207,8 @@ class IndexDecoder(wiring.Component):
             length[0].eq(Mux(longer[4], Mux(longer[6], longer[7], longer[5]), Mux(longer[2], longer[3], longer[1]))),
         ]
 
-    def _number(self, m: Module, window: Signal, length: Signal) -> None:
-        """Rank of the codeword: the codeword itself plus an offset for each length."""
+    def _number(self, m: Module, window: Signal, length: Signal, run: Signal, description: Signal) -> None:
+        """Rank of the codeword: the codeword itself plus an offset for each length. In a sparse class the codeword's first bits."""
         m.submodules.offsets = offsets = Memory(shape=unsigned(LEVEL_BITS), depth=2 * MAX_CODE_BITS, init=[], attrs=PLAIN)
         write = offsets.write_port()
         m.d.comb += [
@@ -201,11 +217,21 @@ class IndexDecoder(wiring.Component):
             write.data.eq(self.code.aux[:LEVEL_BITS]),
         ]
         window3, length3 = Signal.like(window), Signal.like(length)
-        codeword4 = Signal(LEVEL_BITS, reset_less=True)
+        running3, run3 = Signal(), Signal.like(run)
+        codeword3 = _shift(window3, ~length3, MAX_RICE)  # 8 - (length3 + 1) bits are not the codeword's
+        codeword4, codeword5 = Signal(LEVEL_BITS, reset_less=True), Signal(LEVEL_BITS, reset_less=True)
+        sparse, most_zeros = (description & SPARSE) != 0, description[:MAX_RICE]
         m.d.sync += [
             window3.eq(window),
             length3.eq(length),
-            codeword4.eq(_shift(window3, ~length3, LEVEL_BITS)),  # 8 - (length3 + 1) bits are not the codeword's
+            running3.eq(run.any()),
+            run3.eq(run - 1),
+            # The stream that stage 3 holds now is in stage 2 next.
+            run.eq(Mux(running3, run3, ~codeword3 & most_zeros)),
+            codeword4.eq(Mux(running3, codeword5, Mux(sparse, window3[SPARSE_SHIFT:], codeword3))),
+            codeword5.eq(codeword4),
         ]
+        with m.If(self.control.end_run):
+            m.d.sync += run.eq(0)
         offset4 = registered_read(m, offsets, Cat(length3, self.control.offset_bank))
-        m.d.comb += self.level.eq(codeword4 + offset4)
+        m.d.comb += [self.level.eq(codeword4 + offset4), self.running.eq(running3)]

@@ -86,9 +86,9 @@ class Lane(wiring.Component):
             decoder.code.eq(self.fill.code),
         ]
 
-        filled = Signal()
+        filled, active = Signal(), Signal()
         with m.If(self.control.activate):
-            m.d.sync += [table.active.eq(filled), filled.eq(0)]
+            m.d.sync += [active.eq(filled), filled.eq(0)]
         with m.If(self.fill_en):
             m.d.sync += filled.eq(1)
         m.d.comb += [
@@ -98,6 +98,7 @@ class Lane(wiring.Component):
             table.write_product.eq(self.fill.product),
             table.bank.eq(self.control.product_bank),
             table.level.eq(decoder.level),
+            table.clear.eq(~active | decoder.running),
             self.product.eq(table.product),
         ]
         return m

@@ -23,6 +23,9 @@ class Emission(data.Struct):
     final: unsigned(1)
     relu: unsigned(1)
     raw: unsigned(1)
+    wide_bias: unsigned(1)
+    shared_mul: unsigned(1)
+    mul: unsigned(16)
 
 
 class Section(enum.Enum, shape=unsigned(2)):
@@ -235,4 +238,7 @@ class Loader(wiring.Component):
                     self.emission.final.eq((header.flags & BlockFlag.FINAL) != 0),
                     self.emission.relu.eq((header.flags & BlockFlag.RELU) != 0),
                     self.emission.raw.eq((header.flags & BlockFlag.RAW) != 0),
+                    self.emission.wide_bias.eq((header.flags & BlockFlag.WIDE_BIAS) != 0),
+                    self.emission.shared_mul.eq((header.flags & BlockFlag.SHARED_MUL) != 0),
+                    self.emission.mul.eq(header.mul),
                 ]

@@ -8,7 +8,7 @@ from permfc.config import EngineConfig
 from permfc.format import MAX_CLASSES
 
 ADDRESS_BITS = 32  # byte address on the bus
-WORDS_BITS = 14    # most words of one order: the biases of 4096 outputs over 16 bits
+WORDS_BITS = 13    # most words of one order: the biases of 4096 outputs over 16 bits
 
 
 class OrderKind(enum.Enum, shape=unsigned(3)):

@@ -16,7 +16,7 @@ PRODUCT = signed(16)  # int8 * int8
 class ProductTable(wiring.Component):
     """Two banks of products: one is looked up while the other is filled for the next round.
 
-    A product appears ``latency`` cycles after its level; it is zero while ``active`` is low one cycle after the level.
+    A product appears ``latency`` cycles after its level; it is zero while ``clear`` is high one cycle after the level.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class ProductTable(wiring.Component):
     write_en, write_bank, write_level, write_product : In
     bank, level : In
         What to look up.
-    active : In(1)
+    clear : In(1)
     product : Out(signed(16))
     """
 
@@ -48,7 +48,7 @@ class ProductTable(wiring.Component):
             "write_product": In(PRODUCT),
             "bank": In(1),
             "level": In(level_bits),
-            "active": In(1),
+            "clear": In(1),
             "product": Out(PRODUCT),
         })
 
@@ -64,7 +64,7 @@ class ProductTable(wiring.Component):
         found = registered_read(m, memory, Cat(self.level, self.bank)).as_signed()
         product = Signal(PRODUCT, reset_less=True)  # has the reset input of its registers for itself
         m.d.sync += product.eq(found)
-        with m.If(~self.active):
+        with m.If(self.clear):
             m.d.sync += product.eq(0)
         m.d.comb += self.product.eq(product)
         return m

@@ -40,7 +40,7 @@ class Requantiser(wiring.Component):
     total_en, end, total, output : In
         From the accumulators; ``output`` comes one cycle before its total.
     multipliers_en, multipliers_address, multipliers_data : In
-        Bus words of the block's multipliers.
+        Bus words of the block's multipliers, unless ``emission`` has one for all.
     value_en, value : Out
     emitted : Out(1)
         With the block's last value.
@@ -75,7 +75,7 @@ class Requantiser(wiring.Component):
             memory.write_data.eq(self.multipliers_data),
             memory.read_address.eq(self.output),
         ]
-        scaled = self._scale(m, memory.read_data)
+        scaled = self._scale(m, Mux(self.emission.shared_mul, self.emission.mul, memory.read_data))
         result = self._clamp(m, self._shift(m, scaled))
         valid, end = Signal(self.latency), Signal(self.latency)
         m.d.sync += [valid.eq(Cat(self.total_en & ~self.emission.raw, valid)), end.eq(Cat(self.end, end))]

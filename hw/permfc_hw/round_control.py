@@ -119,6 +119,7 @@ class RoundControl(wiring.Component):
             control.swap.eq(zero & ~odd),
             control.fill.eq(fill | zero),
             control.zero.eq(zero),
+            control.end_run.eq(control.zero),
             control.product_bank.eq(control.offset_bank),
             swapped.eq(control.swap),
             control.activate.eq(swapped),

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from permfc.config import EngineConfig
-from permfc.format import CLASS_INFO, MAX_CLASSES, PAIR, WORDS_MASK
+from permfc.format import CLASS_INFO, MAX_CLASSES, PAIR, WORDS_MASK, BlockFlag
 
 from .activation_store import Activation
 from .headers import BLOCK_HEADER_LAYOUT, CLASS_INFO_LAYOUT
@@ -30,8 +30,8 @@ class SegmentFetcher(wiring.Component):
     -------
     go : In(1)
         Strobe: walk the list for the block in ``block_header``.
-    bias_words, multiplier_words : In
-        Words of the block's parameters, which are the next of the program.
+    parameter_words : In
+        Words of the block's biases, and as many of its multipliers, which are the next of the program.
     block_header : In
     infos_en, infos_address, infos_data : In
         Bus words of the class infos.
@@ -55,8 +55,7 @@ class SegmentFetcher(wiring.Component):
         count = range(config.features + 1)
         super().__init__({
             "go": In(1),
-            "bias_words": In(WORDS_BITS),
-            "multiplier_words": In(WORDS_BITS),
+            "parameter_words": In(WORDS_BITS),
             "block_header": In(BLOCK_HEADER_LAYOUT),
             "infos_en": In(1),
             "infos_address": In(self.infos.write_address.shape()),
@@ -186,9 +185,12 @@ class SegmentFetcher(wiring.Component):
                             m.next = "Biases"
             with m.State("Biases"):
                 m.d.sync += [parameters_out.eq(1), adjoining.eq(0)]
-                send(OrderKind.BIASES, self.bias_words, "Multipliers")
+                send(OrderKind.BIASES, self.parameter_words, "Multipliers")
             with m.State("Multipliers"):
-                send(OrderKind.MULTIPLIERS, self.multiplier_words, "Segment")
-                with m.If(self.orders.ready & exhausted):
-                    m.next = "Close"
+                stored = (self.block_header.flags & BlockFlag.SHARED_MUL) == 0
+                m.d.comb += [self.orders.valid.eq(stored), destination.kind.eq(OrderKind.MULTIPLIERS), destination.words.eq(self.parameter_words)]
+                with m.If(self.orders.ready | ~stored):
+                    m.next = "Segment"
+                    with m.If(exhausted):
+                        m.next = "Close"
         return m

@@ -48,8 +48,8 @@ class Sequencer(wiring.Component):
     layer_done, final : In(1)
         Strobe: a layer's last result is out; it was the final layer's.
     orders : Out(stream of ProgramOrder)
-    bias_words, multiplier_words : Out
-        Words of the current block's parameters.
+    parameter_words : Out
+        Words of the current block's biases, and as many of its multipliers.
     go : Out(1)
         Strobe for the segment fetcher.
     fetched_all, malformed : In(1)
@@ -81,8 +81,7 @@ class Sequencer(wiring.Component):
             "layer_done": In(1),
             "final": In(1),
             "orders": Out(stream.Signature(ProgramOrder)),
-            "bias_words": Out(WORDS_BITS),
-            "multiplier_words": Out(WORDS_BITS),
+            "parameter_words": Out(WORDS_BITS),
             "go": Out(1),
             "fetched_all": In(1),
             "malformed": In(1),
@@ -108,8 +107,7 @@ class Sequencer(wiring.Component):
         refused, refusal, malformed = Signal(), Signal(ErrorCode), Signal()
         self._check(m, refused, refusal, malformed)
         m.d.comb += [
-            self.bias_words.eq((block.outputs * 4 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
-            self.multiplier_words.eq((block.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
+            self.parameter_words.eq((block.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
             self.busy.eq(1),
         ]
         # Strobes that many listen to come from registers.
