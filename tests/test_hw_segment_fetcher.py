@@ -199,6 +199,27 @@ def test_six_cycles_a_feature():
     assert len(cycles) == len(block.active) and max(same_round) <= 6
 
 
+@pytest.mark.parametrize("stored", [0, 3])
+def test_an_empty_class_at_the_end_costs_no_cycles(stored):
+    cycles = []
+    for empty in (1, 40):
+        bench = FetchBench()
+        infos = [(100, stored, 1), (0, stored + empty, 0)] if stored else [(0, empty, 0)]
+        block = Block(np.array(infos, dtype=CLASS_INFO), [(index, 1) for index in range(stored + empty)])
+
+        async def run(ctx, bench=bench, block=block) -> None:
+            ctx.set(bench.box.orders.ready, 1)
+            await bench.start(ctx, block)
+            cycles.append(0)
+            while not bench.done:
+                await ctx.tick()
+                cycles[-1] += 1
+
+        run_bench(bench.box, run, background=[bench.serve])
+        assert bench.fetched == stored
+    assert cycles[0] == cycles[1]
+
+
 @pytest.mark.parametrize("infos", [
     pytest.param([(0, 10, 1), (0, 20, 1)], id="a feature beyond the last class"),
     pytest.param([(0, 10, 1), (0, FEATURES, CAPACITY * 8 // 32 + 1)], id="a segment longer than the buffer"),

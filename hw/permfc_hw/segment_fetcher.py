@@ -24,7 +24,7 @@ class SegmentFetcher(wiring.Component):
 
     A round is closed when the next feature finds no lane free, or the list ends. The block's parameters are ordered after its
     second round, when the lanes have enough to do, or before its last if that comes earlier. Five cycles a
-    feature, which a round of more than ``5 * lanes`` outputs hides.
+    feature, which a round of more than ``5 * lanes`` outputs hides; none for the features of an empty class that comes last.
 
     Members
     -------
@@ -94,6 +94,7 @@ class SegmentFetcher(wiring.Component):
         rounds = Signal(2)                         # closed so far, up to 2
         parameters_out, exhausted = Signal(), Signal()
         words, pair = info.words & WORDS_MASK, (info.words & PAIR) != 0
+        nothing_left = (words == 0) & (slot + 1 == self.block_header.classes)  # features without weights are packed last
         capacity = config.segment_bytes // config.bus_bytes
         destination = self.orders.payload.destination
         m.d.comb += [
@@ -134,7 +135,7 @@ class SegmentFetcher(wiring.Component):
                 m.next = "Feature"
                 with m.If(words > capacity):
                     m.d.sync += self.malformed.eq(1)
-                with m.If(position == self.active):
+                with m.If((position == self.active) | nothing_left):
                     m.d.sync += exhausted.eq(1)
                     m.next = "Close"
             with m.State("Feature"):
