@@ -9,9 +9,10 @@ import numpy as np
 from .activations import requantisation
 from .classes import DENSE, EMPTY, ClassFit
 from .fit import Candidates
+from .format import BIAS_UNIT
 from .network import Layer, Segments
 
-_BIAS_LIMIT = 1 << 30  # leaves half of an int32 accumulator for the products, which need at most 2**15 * 127 * 128
+_BIAS_LIMIT = BIAS_UNIT * ((1 << 15) - 1)
 
 
 def packed_classes(fit: ClassFit) -> list[tuple[int, np.ndarray]]:
@@ -64,6 +65,14 @@ def _segments(label: int, first: int, columns: np.ndarray, sequences: Candidates
     return Segments.prefix(first, levels, sequences.counts[label], indices)
 
 
+def storable_bias(counts: np.ndarray) -> np.ndarray:
+    """The nearest biases that a layer can store, int32 [M], for accumulator counts float [M]; what is out of range is clipped."""
+    low, high = -(1 << 15), (1 << 15) - 1
+    rounded = np.rint(counts)
+    unit = 1 if low <= rounded.min() and rounded.max() <= high else BIAS_UNIT
+    return unit * np.clip(np.rint(counts / unit), low, high).astype(np.int32)
+
+
 def with_parameters(layer: Layer, value: np.ndarray, bias: np.ndarray, steps: np.ndarray | None) -> Layer:
     """The layer with its bias and multipliers.
 
@@ -76,9 +85,9 @@ def with_parameters(layer: Layer, value: np.ndarray, bias: np.ndarray, steps: np
     steps : float64 [M] or None
         What one step of each result shall be worth; 0 for a result that nobody reads, which becomes 0. None for raw results.
     """
-    counts = np.clip(np.rint(bias / value), -_BIAS_LIMIT, _BIAS_LIMIT)
+    counts = bias / value
     if steps is None:
-        return replace(layer, bias=counts.astype(np.int32))
+        return replace(layer, bias=storable_bias(counts))
     read = steps > 0
     mul, shift = requantisation(np.where(read, value / np.where(read, steps, 1.0), 0.0))
-    return replace(layer, bias=np.where(read, counts, 0).astype(np.int32), mul=mul, shift=shift)
+    return replace(layer, bias=storable_bias(np.where(read, counts, 0)), mul=mul, shift=shift)

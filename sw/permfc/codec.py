@@ -1,19 +1,25 @@
-"""Segments as bits: two prefix-coded streams that grow towards each other, level tables, dense8 nibbles (docs/format.md)."""
+"""Segments as bits: two streams of codewords that grow towards each other, level tables, dense8 nibbles (docs/format.md)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .errors import FormatError
-from .format import CODE_ENDS, LEVEL_ENTRY, MAX_CODE_BITS, MAX_LEVELS
+from .format import CODE_ENDS, LEVEL_ENTRY, MAX_CODE_BITS, MAX_LEVELS, SPARSE, SPARSE_AUX
 from .huffman import canonical_codes, first_codewords
 from .segments import Kind, Segments
+from .sparse import CHUNK, decode_streams, encode_streams, level_entries, sparse_bits
+from .sparse import code_lengths as sparse_lengths
+
+__all__ = [
+    "NIBBLE_LENGTHS", "NIBBLE_LEVELS", "code_aux", "decode", "encode", "encode_class", "encode_sparse", "feature_words", "join_nibbles",
+    "lane_words", "level_table", "level_tables", "sparse_bits", "sparse_table", "split_nibbles",
+]
 
 NIBBLE_LENGTHS = np.full(16, 4, dtype=np.uint8)
 NIBBLE_LEVELS = (np.arange(-128, 128, 16, dtype=np.int8), np.arange(16, dtype=np.int8))  # of slots g and g + 1
 
 _ABSENT = 2  # stands where a codeword has no bit
-_CHUNK = 1 << 22  # weights coded at once: bounds the scratch memory to some 100 MB
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), axis=1)[:, 0]
 
 
@@ -21,7 +27,7 @@ def lane_words(segments: Segments, bus_bits: int) -> int:
     """Bus words of one lane segment; 0 for an empty class."""
     if segments.kind is Kind.EMPTY:
         return 0
-    bits = segments.bits if segments.kind is Kind.PREFIX else 4 * segments.outputs
+    bits = 4 * segments.outputs if segments.kind is Kind.DENSE8 else segments.bits
     return -(-bits // bus_bits)
 
 
@@ -36,7 +42,25 @@ def encode_class(segments: Segments, bus_bits: int) -> np.ndarray:
         return np.zeros((segments.features, 0), dtype=np.uint8)
     if segments.kind is Kind.DENSE8:
         return np.concatenate([encode(half, NIBBLE_LENGTHS, bus_bits) for half in split_nibbles(segments.indices)], axis=1)
+    if segments.kind is Kind.SPARSE:
+        return encode_sparse(segments.indices, segments.levels.size, segments.rice, lane_words(segments, bus_bits) * bus_bits // 8)
     return encode(segments.indices, segments.lengths, bus_bits)
+
+
+def encode_sparse(indices: np.ndarray, levels_count: int, rice: int, segment_bytes: int) -> np.ndarray:
+    """Code sparse segments, uint8 [n, segment_bytes], for indices as in ``sparse_bits``; the longest must fit."""
+    coded = np.empty((len(indices), segment_bytes), dtype=np.uint8)
+    rows = max(CHUNK // indices.shape[1], 1)
+    for start in range(0, len(indices), rows):
+        part = indices[start:start + rows]
+        even, odd = (encode_streams(part[:, parity::2], levels_count, rice, segment_bytes) for parity in (0, 1))
+        coded[start:start + rows] = even | _reversed(odd)
+    return coded
+
+
+def _reversed(coded: np.ndarray) -> np.ndarray:
+    """Bit strings, uint8 [n, bytes], from their last bit to their first."""
+    return _REVERSED[coded[:, ::-1]]
 
 
 def encode(indices: np.ndarray, lengths: np.ndarray, bus_bits: int) -> np.ndarray:
@@ -59,7 +83,7 @@ def encode(indices: np.ndarray, lengths: np.ndarray, bus_bits: int) -> np.ndarra
     segment_bits = -(-bits // bus_bits) * bus_bits
     forward, backward = _bit_tables(lengths)
     coded = np.empty((len(indices), segment_bits // 8), dtype=np.uint8)
-    rows = max(_CHUNK // indices.shape[1], 1)
+    rows = max(CHUNK // indices.shape[1], 1)
     for start in range(0, len(indices), rows):
         part = indices[start:start + rows]
         # Read from the front, the odd outputs' stream is its last codeword reversed, ..., its first codeword reversed.
@@ -99,7 +123,7 @@ def decode(coded: np.ndarray, aux: np.ndarray, outputs: int) -> np.ndarray:
     Returns
     -------
     uint8 [n, B]
-        Level numbers, 0 to 15.
+        Entries of the level table, 0 to 15; in a sparse class 0 for every zero weight.
 
     Raises
     ------
@@ -107,12 +131,16 @@ def decode(coded: np.ndarray, aux: np.ndarray, outputs: int) -> np.ndarray:
         If a segment's codewords do not fit its bytes.
     """
     number, length = _window_tables(aux)
+    description = int(aux[SPARSE_AUX])
     indices = np.empty((len(coded), outputs), dtype=np.uint8)
-    rows = max(_CHUNK // outputs, 1)
+    rows = max(CHUNK // outputs, 1)
     for start in range(0, len(coded), rows):
         part = coded[start:start + rows]
-        streams = np.concatenate([part, _REVERSED[part[:, ::-1]]])
-        symbols, used = _decode_streams(streams, number, length, outputs)
+        streams = np.concatenate([part, _reversed(part)])
+        if description & SPARSE:
+            symbols, used = decode_streams(streams, length, description, np.repeat([outputs - outputs // 2, outputs // 2], len(part)))
+        else:
+            symbols, used = _decode_streams(streams, number, length, outputs)
         if (used[:len(part)] + used[len(part):] > 8 * coded.shape[1]).any():
             raise FormatError(f"The codewords of a segment exceed its {coded.shape[1]} bytes")
         indices[start:start + rows, 0::2] = symbols[:len(part)]
@@ -170,10 +198,22 @@ def level_table(levels: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return table
 
 
+def sparse_table(levels: np.ndarray, rice: int) -> np.ndarray:
+    """The level table of a sparse class, LEVEL_ENTRY [16], for nonzero levels int8 [K] and a Rice parameter."""
+    table = np.zeros(MAX_LEVELS, dtype=LEVEL_ENTRY)
+    table["aux"][:SPARSE_AUX] = code_aux(sparse_lengths(levels.size, rice))[:SPARSE_AUX]
+    table["aux"][SPARSE_AUX] = SPARSE + (1 << rice) - 1
+    entries = level_entries(levels.size)
+    table["level"][:entries.size] = np.concatenate([np.zeros(1, dtype=np.int8), levels])[entries]
+    return table
+
+
 def level_tables(segments: Segments) -> np.ndarray:
     """The level tables of a class, LEVEL_ENTRY [slots, 16]; all zeros for an empty class."""
     if segments.kind is Kind.EMPTY:
         return np.zeros((1, MAX_LEVELS), dtype=LEVEL_ENTRY)
+    if segments.kind is Kind.SPARSE:
+        return sparse_table(segments.levels, segments.rice)[None]
     if segments.kind is Kind.DENSE8:
         return np.stack([level_table(levels, NIBBLE_LENGTHS) for levels in NIBBLE_LEVELS])
     return level_table(segments.levels, segments.lengths)[None]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from .errors import InputError, ModelError
-from .format import MAX_CLASSES, MAX_LEVELS, MAX_SHIFT
+from .format import BIAS_UNIT, MAX_CLASSES, MAX_LEVELS, MAX_SHIFT
 from .segments import MAX_SIZE, Kind, Segments, check_array, check_integer
 
 __all__ = ["MAX_SIZE", "Kind", "Layer", "Network", "Segments", "check_activations"]
@@ -27,6 +27,7 @@ class Layer:
     blocks : tuple of tuples of Segments
         Per block its classes. Every block has the same classes: features and kinds.
     bias : int32 [outputs]
+        Stored in 16 bits: all int16, or all int16 times 256.
     mul : uint16 [outputs]
         Requantisation multipliers.
     shift : int
@@ -61,6 +62,9 @@ class Layer:
         check_array("Multipliers of a layer", self.mul, np.uint16, (self.outputs,))
         if self.relu and self.raw:
             raise ModelError("A layer with raw results cannot have a ReLU: clear relu or raw")
+        if not self._fits_int16(self.bias_unit):
+            raise ModelError(f"Biases of a layer from {self.bias.min()} to {self.bias.max()} cannot be stored in 16 bits: "
+                             f"keep all in int16, or make all multiples of {BIAS_UNIT} in {BIAS_UNIT} times that")
         self._check_blocks()
         if self.accumulator_bits > 32:
             raise ModelError(f"A partial sum of a layer needs {self.accumulator_bits} bits, more than an int32 accumulator: reduce the bias")
@@ -85,6 +89,16 @@ class Layer:
                 if (segments.end, segments.kind) != (model.end, model.kind):
                     raise ModelError(f"Block {number} must have the classes of block 0, "
                                      f"not one of kind {segments.kind.value} that ends at {segments.end}")
+
+    def _fits_int16(self, unit: int) -> bool:
+        """Whether all biases are int16 times ``unit``."""
+        counts = self.bias // unit
+        return bool((counts * unit == self.bias).all() and counts.min() >= -(1 << 15) and counts.max() < 1 << 15)
+
+    @property
+    def bias_unit(self) -> int:
+        """Value of the unit of the stored biases: 1, or 256 if any bias is outside of int16."""
+        return 1 if self._fits_int16(1) else BIAS_UNIT
 
     @property
     def block_rows(self) -> list[slice]:

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from .errors import ModelError
-from .format import MAX_LEVELS
+from .format import MAX_LEVELS, MAX_SPARSE_LEVELS
 from .huffman import code_lengths
+from .sparse import best_rice, most_rice, sparse_bits
 
 MAX_SIZE = 32768  # features or outputs of a layer; the largest engine's limit
 
@@ -20,6 +21,7 @@ class Kind(enum.Enum):
 
     PREFIX = "prefix"  # level numbers in a prefix code: every segment is a permutation of the common sequence
     DENSE8 = "dense8"  # one int8 weight an output
+    SPARSE = "sparse"  # only nonzero weights, each with the run of zeros before it
     EMPTY = "empty"    # all weights are zero: nothing is stored
 
     @property
@@ -45,7 +47,7 @@ def check_integer(name: str, value: int, low: int, high: int) -> None:
 class Segments:
     """The segments of one class in one block: the weights from features ``first`` to ``end - 1`` to the block's outputs.
 
-    Make one with ``Segments.prefix``, ``Segments.dense8`` or ``Segments.empty``.
+    Make one with ``Segments.prefix``, ``Segments.sparse``, ``Segments.dense8`` or ``Segments.empty``.
 
     Members
     -------
@@ -55,11 +57,13 @@ class Segments:
     outputs : int
         Outputs of the block, B.
     levels : int8 [K]
-        Levels of the common sequence in canonical order. Empty unless the kind is PREFIX.
+        Levels of the common sequence in canonical order (PREFIX), or the levels of nonzero weights (SPARSE). Else empty.
     counts : int64 [K]
         Outputs that hold each level, the same in every segment. Empty unless the kind is PREFIX.
     indices : uint8 [n, B], int8 [n, B] or uint8 [n, 0]
-        A row a segment: level numbers (PREFIX), weights (DENSE8) or nothing (EMPTY).
+        A row a segment: level numbers (PREFIX), level numbers plus one or 0 for zero (SPARSE), weights (DENSE8) or nothing (EMPTY).
+    rice : int
+        Rice parameter of the runs of zeros (SPARSE); 0 for other kinds.
 
     Raises
     ------
@@ -74,6 +78,7 @@ class Segments:
     levels: np.ndarray
     counts: np.ndarray
     indices: np.ndarray
+    rice: int = 0
 
     @classmethod
     def prefix(cls, first: int, levels: np.ndarray, counts: np.ndarray, indices: np.ndarray) -> Segments:
@@ -112,6 +117,25 @@ class Segments:
         return cls(Kind.PREFIX, first, first + len(indices), indices.shape[1], values[order], value_counts[order], renumber[indices])
 
     @classmethod
+    def sparse(cls, first: int, levels: np.ndarray, indices: np.ndarray, rice: int | None = None) -> Segments:
+        """Segments of which only the nonzero weights are stored. Which weights are zero is free in every segment.
+
+        Parameters
+        ----------
+        first : int
+            First feature.
+        levels : int8 [K], K = 1 to 4
+            Distinct and not 0; the most frequent first makes the segments shortest.
+        indices : uint8 [n, B]
+            0 for a zero weight, k + 1 for level k, a row a segment.
+        rice : int or None
+            Rice parameter, at most 6, or 5 with more than two levels. None for that with the shortest longest segment.
+        """
+        _check_sparse(levels, indices)
+        rice = best_rice(indices, levels.size) if rice is None else rice
+        return cls(Kind.SPARSE, first, first + len(indices), indices.shape[1], levels, np.zeros(0, dtype=np.int64), indices, rice)
+
+    @classmethod
     def dense8(cls, first: int, weights: np.ndarray) -> Segments:
         """Segments of free int8 weights [n, B], a row a feature."""
         if weights.dtype != np.int8 or weights.ndim != 2:
@@ -129,11 +153,13 @@ class Segments:
         check_integer("First feature of a class", self.first, 0, MAX_SIZE - 1)
         check_integer("End of a class", self.end, self.first + 1, MAX_SIZE)
         check_integer("Outputs of a block", self.outputs, 1, MAX_SIZE)
-        known = self.levels.size if self.kind is Kind.PREFIX else 0
         width = 0 if self.kind is Kind.EMPTY else self.outputs
-        check_array("Levels of a class", self.levels, np.int8, (known,))
-        check_array("Counts of a class", self.counts, np.int64, (known,))
+        check_array("Levels of a class", self.levels, np.int8, (self.levels.size if self.kind in (Kind.PREFIX, Kind.SPARSE) else 0,))
+        check_array("Counts of a class", self.counts, np.int64, (self.levels.size if self.kind is Kind.PREFIX else 0,))
         check_array("Indices of a class", self.indices, np.int8 if self.kind is Kind.DENSE8 else np.uint8, (self.features, width))
+        if self.kind is Kind.SPARSE:
+            _check_sparse(self.levels, self.indices)
+        check_integer("Rice parameter of a class", self.rice, 0, most_rice(self.levels.size) if self.kind is Kind.SPARSE else 0)
         if self.kind is Kind.PREFIX:
             self._check_composition()
 
@@ -163,17 +189,32 @@ class Segments:
         """Value of the codeword lengths in bits, uint8 [K]: optimal for the counts under 8 bits. Empty unless PREFIX."""
         return code_lengths(self.counts) if self.kind is Kind.PREFIX else np.zeros(0, dtype=np.uint8)
 
-    @property
+    @cached_property
     def bits(self) -> int:
-        """Value of the bits of one segment without padding, the same for all of them."""
+        """Value of the bits of one segment without padding: of all of them, or of the longest (SPARSE)."""
         if self.kind is Kind.DENSE8:
             return 8 * self.outputs
+        if self.kind is Kind.SPARSE:
+            return int(sparse_bits(self.indices, self.levels.size, self.rice).max())
         return int(self.counts @ self.lengths.astype(np.int64))
 
     def weights(self) -> np.ndarray:
         """The weights, int8 [n, B]."""
         if self.kind is Kind.PREFIX:
             return self.levels[self.indices]
+        if self.kind is Kind.SPARSE:
+            return np.concatenate([np.zeros(1, dtype=np.int8), self.levels])[self.indices]
         if self.kind is Kind.DENSE8:
             return self.indices
         return np.zeros((self.features, self.outputs), dtype=np.int8)
+
+
+def _check_sparse(levels: np.ndarray, indices: np.ndarray) -> None:
+    """Raise ModelError unless these are the levels and the indices of a sparse class."""
+    if levels.dtype != np.int8 or levels.ndim != 1 or not 1 <= levels.size <= MAX_SPARSE_LEVELS:
+        raise ModelError(f"Levels of a sparse class must be int8 [1] to [{MAX_SPARSE_LEVELS}], not {levels.dtype} {list(levels.shape)}")
+    if not levels.all() or np.unique(levels).size != levels.size:
+        raise ModelError(f"Levels of a sparse class must be distinct and not 0, not {levels.tolist()}")
+    if indices.dtype != np.uint8 or indices.ndim != 2 or not indices.size or indices.max() > levels.size:
+        raise ModelError(f"Indices of a sparse class must be uint8 [n, B] up to {levels.size}, not {indices.dtype} {list(indices.shape)} "
+                         f"up to {indices.max(initial=0)}")
