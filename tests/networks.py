@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from permfc.network import Kind, Layer, Network, Segments
+from permfc.sparse import most_rice
 
-ALL_KINDS = (Kind.PREFIX, Kind.PREFIX, Kind.DENSE8, Kind.EMPTY)  # prefix twice: it has the most variety
+ALL_KINDS = (Kind.PREFIX, Kind.PREFIX, Kind.SPARSE, Kind.SPARSE, Kind.DENSE8, Kind.EMPTY)  # twice what has the most variety
 SPREAD = 60  # standard deviation that requantised results should have
 
 
@@ -27,19 +28,43 @@ def random_segments(rng: np.random.Generator, kind: Kind, first: int, features: 
         return Segments.empty(first, features, outputs)
     if kind is Kind.DENSE8:
         return Segments.dense8(first, rng.integers(-128, 128, (features, outputs), dtype=np.int8))
+    if kind is Kind.SPARSE:
+        return random_sparse(rng, first, features, outputs)
     levels, counts = random_composition(rng, outputs, most_levels)
     common = np.repeat(np.arange(levels.size, dtype=np.uint8), counts)
     return Segments.prefix(first, levels, counts, rng.permuted(np.tile(common, (features, 1)), axis=1))
+
+
+def random_sparse(rng: np.random.Generator, first: int, features: int, outputs: int) -> Segments:
+    """Sparse segments from without zeros to all zeros, often several densities in one class; the Rice parameter fits or is any."""
+    levels = rng.permutation([*range(-128, 0), *range(1, 128)])[:rng.integers(1, 5)].astype(np.int8)
+    density = rng.choice([0, 0.02, 0.1, 0.5, 1], (features, 1)) if rng.random() < 0.5 else rng.choice([0, 0.04, 0.3, 1])
+    indices = np.where(rng.random((features, outputs)) < density, rng.integers(1, levels.size + 1, (features, outputs)), 0)
+    rice = int(rng.integers(most_rice(levels.size) + 1)) if rng.random() < 0.5 else None
+    return Segments.sparse(first, levels, indices.astype(np.uint8), rice)
+
+
+def random_bias(rng: np.random.Generator, outputs: int, spread: float) -> np.ndarray:
+    """Biases with a standard deviation of ``spread`` or less, int32 [outputs]: all int16, or multiples of 256, one of them large."""
+    bias = rng.normal(0, spread, outputs)
+    if rng.random() < 0.5:
+        return np.clip(bias, -32768, 32767).astype(np.int32)
+    bias = 256 * np.rint(bias / 256).astype(np.int32)
+    bias[rng.integers(outputs)] = 256 * int(rng.integers(129, 2048)) * int(rng.choice([-1, 1]))
+    return bias
 
 
 def random_layer(
     rng: np.random.Generator, features: int, outputs: int, *, block_outputs: int = 512, classes: int = 3,
     kinds: Sequence[Kind] = ALL_KINDS, most_levels: int = 16, relu: bool = True, raw: bool = False,
 ) -> Layer:
-    """One layer with up to ``classes`` classes, whose results use the range of int8."""
+    """One layer with up to ``classes`` classes, whose results use the range of int8.
+
+    Every kind occurs if there are as many classes. Each block has its own multipliers, or shares one.
+    """
     cuts = np.unique(rng.integers(1, features, classes - 1)) if features > 1 else []
     ends = [*cuts, features]
-    chosen = [kinds[int(k)] for k in rng.integers(len(kinds), size=len(ends))]
+    chosen = [kinds[int(k)] for k in np.resize(rng.permutation(len(kinds)), len(ends))]
     rows = [min(block_outputs, outputs - start) for start in range(0, outputs, block_outputs)]
     blocks = tuple(
         tuple(
@@ -50,10 +75,11 @@ def random_layer(
     )
     weights = np.concatenate([np.concatenate([segments.weights().T for segments in block], axis=1) for block in blocks])
     spread = 64 * max(np.sqrt((weights.astype(np.float64) ** 2).sum(axis=1).mean()), 1.0)
-    scale = SPREAD / spread * rng.uniform(0.3, 1.0, outputs)
+    shared = np.repeat(rng.integers(2, size=len(rows)), rows)
+    scale = SPREAD / spread * np.where(shared, 0.5, rng.uniform(0.3, 1.0, outputs))
     shift = int(np.clip(np.floor(np.log2(65535 / scale.max())), 1, 47))
     mul = np.clip(np.rint(scale * 2.0 ** shift), 0, 65535).astype(np.uint16)
-    bias = rng.normal(0, spread, outputs).astype(np.int32)
+    bias = random_bias(rng, outputs, spread)
     return Layer(features, outputs, block_outputs, blocks, bias, mul, shift, relu and not raw, raw)
 
 
@@ -95,14 +121,13 @@ def random_inputs(seed: int, inputs: int, batch: int = 1, density: float = 0.5) 
 def bound_network(features: int, outputs: int, bits: int) -> tuple[Network, np.ndarray]:
     """A network with raw results and an input for which the accumulators reach both ends of ``bits`` bits.
 
-    All weights of a row are -128 or 127, the input is -128 everywhere, and the bias fills what is left.
+    All weights of a row are -127 or 127, the input is -128 everywhere, and the bias fills what is left; it must fit 16 bits.
     """
     rng = np.random.default_rng(bits)
-    levels, counts = np.array([-128, 127], dtype=np.int8), np.array([outputs - outputs // 2, outputs // 2])
+    levels, counts = np.array([-127, 127], dtype=np.int8), np.array([outputs - outputs // 2, outputs // 2])
     common = np.repeat(np.arange(2, dtype=np.uint8), counts)
     segments = Segments.prefix(0, levels, counts, np.tile(rng.permutation(common), (features, 1)))
-    weights = segments.weights()[0].astype(np.int64)
-    rest = (1 << (bits - 1)) - 1 - 128 * features * np.abs(weights)
-    bias = np.where(weights < 0, rest, -rest).astype(np.int32)
+    rest = (1 << (bits - 1)) - 1 - 128 * 127 * features
+    bias = np.where(segments.weights()[0] < 0, rest, -rest).astype(np.int32)
     layer = Layer(features, outputs, outputs, ((segments,),), bias, np.ones(outputs, dtype=np.uint16), 1, False, True)
     return network_of([layer], rng), np.full((1, features), -128, dtype=np.int8)

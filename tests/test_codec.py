@@ -46,7 +46,7 @@ def test_the_level_table_alone_decodes(seed, outputs, levels, bus_bits):
 
 
 def test_many_segments_take_several_chunks(monkeypatch):
-    monkeypatch.setattr("permfc.codec._CHUNK", 100)
+    monkeypatch.setattr("permfc.codec.CHUNK", 100)
     segments = random_segments(np.random.default_rng(1), Kind.PREFIX, 0, 17, 33, 9)
     coded = encode_class(segments, 16)
     assert coded[16].tobytes() == written_out(segments.indices[16], segments.lengths, 16)

@@ -46,15 +46,15 @@ def test_weights_are_those_of_the_segments(seed, features, outputs, block_output
             np.testing.assert_array_equal(weights[rows, segments.first:segments.end], segments.weights().T)
 
 
-@pytest.mark.parametrize("bits", [18, 24, 32])
-def test_accumulator_width_is_the_smallest_that_fits(bits):
-    network, x = bound_network(5, 4, bits)
+@pytest.mark.parametrize(("features", "bits"), [(2, 16), (8, 18), (515, 24), (516, 24)])
+def test_accumulator_width_is_the_smallest_that_fits(features, bits):
+    network, x = bound_network(features, 4, bits)
     assert network.accumulator_bits == bits
     assert np.abs(network.compute(x).astype(np.int64)).max() == 2 ** (bits - 1) - 1
 
 
 def test_one_more_needs_one_more_bit():
-    layer = bound_network(5, 4, 20)[0].layers[0]
+    layer = bound_network(32, 4, 20)[0].layers[0]
     wider = dataclasses.replace(layer, bias=(layer.bias + np.sign(layer.bias)).astype(np.int32))
     assert wider.accumulator_bits == 21
 
@@ -62,7 +62,7 @@ def test_one_more_needs_one_more_bit():
 def test_full_scale_requantisation():
     segments = Segments.dense8(0, np.array([[127, -128, 127, -128]], dtype=np.int8))
     layer = Layer(
-        1, 4, 4, ((segments,),), np.array([2**31 - 1 - 16384, -(2**31) + 1 + 16384, 0, 0], dtype=np.int32),
+        1, 4, 4, ((segments,),), np.array([256 * 32767, -256 * 32768, 0, 0], dtype=np.int32),
         np.array([65535, 65535, 1, 0], dtype=np.uint16), 47, False, False,
     )
     x = np.array([[127], [-128]], dtype=np.int8)
@@ -163,11 +163,28 @@ GOOD = layer_with().blocks
     ({"features": 7}, r"Classes of block 0 must cover the 7 features without gaps, not end at \[2, 6\]"),
     ({"blocks": (GOOD[0], (Segments.empty(0, 3, 2), Segments.empty(3, 3, 2)))},
      "Block 1 must have the classes of block 0, not one of kind empty that"),
-    ({"bias": np.full(5, 2**31 - 1, dtype=np.int32)}, "A partial sum of a layer needs 33 bits, more than an int32 accumulator: reduce the bias"),
+    ({"bias": np.array([0, 32768, 1, 0, 0], dtype=np.int32)},
+     "Biases of a layer from 0 to 32768 cannot be stored in 16 bits: keep all in int16, or make all multiples of 256"),
+    ({"bias": np.full(5, 256 * 32768, dtype=np.int32)}, "Biases of a layer from 8388608 to 8388608 cannot be stored in 16 bits"),
 ])
 def test_refused_layer(change, message):
     with pytest.raises(ModelError, match=message):
         layer_with(**change)
+
+
+@pytest.mark.parametrize(("bias", "unit"), [
+    ([-32768, 32767, 0, 0, 0], 1), ([256, -512, 0, 0, 0], 1), ([32768, 0, 0, 0, 0], 256), ([256 * 32767, -256 * 32768, 0, 0, 256], 256),
+])
+def test_the_unit_of_the_biases(bias, unit):
+    assert layer_with(bias=np.array(bias, dtype=np.int32)).bias_unit == unit
+
+
+def test_random_layers_hold_every_kind_and_both_sorts_of_biases_and_multipliers():
+    layers = [random_layer(np.random.default_rng(seed), 60, 40, block_outputs=20, classes=10) for seed in range(20)]
+    kinds = [{segments.kind for segments in layer.classes} for layer in layers]
+    assert set(Kind) in kinds
+    assert {layer.bias_unit for layer in layers} == {1, 256}
+    assert {np.ptp(layer.mul[rows]) == 0 for layer in layers for rows in layer.block_rows} == {True, False}
 
 
 def test_too_many_class_slots():

