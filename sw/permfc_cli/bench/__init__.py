@@ -1,0 +1,1 @@
+"""The benchmark: peers, networks, and the table they fill."""
