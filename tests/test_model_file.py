@@ -19,7 +19,8 @@ from permfc.model_file import from_bytes, load, save, to_bytes
 
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.lists(st.one_of(st.integers(1, 60), st.just(77)), min_size=2, max_size=4)
-NETWORK = random_network(8, (9, 12, 4), block_outputs=8, classes=3)  # its first layer has a class of each kind
+NETWORK = random_network(8, (30, 12, 4), block_outputs=8, classes=12)
+assert {segments.kind for segments in NETWORK.layers[0].classes} == set(Kind)
 CONTENT = to_bytes(NETWORK)
 
 
@@ -100,7 +101,7 @@ def test_rewriting_alone_changes_nothing():
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda tensors, metadata: metadata.update(version=2), "net has format version 2, this program reads version 1: compress the network again"),
+    (lambda tensors, metadata: metadata.update(version=1), "net has format version 1, this program reads version 2: compress the network again"),
     (lambda tensors, metadata: tensors.pop("layers.1.bias"), "net is incomplete: it has no layers.1.bias"),
     (lambda tensors, metadata: metadata.pop("layers"), "net is incomplete: it has no layers"),
     (lambda tensors, metadata: metadata["layers"][0].update(shift=99), "net is damaged: Shift of a layer must be an integer from 1 to 47, not 99"),
@@ -110,6 +111,8 @@ def test_rewriting_alone_changes_nothing():
     (lambda tensors, metadata: tensors.update({"layers.0.kinds": np.full(3, 9, dtype=np.uint8)}), "net is damaged: "),
     (lambda tensors, metadata: tensors.update({"layers.0.segments": np.append(tensors["layers.0.segments"], np.uint8(0))}),
      r"net is damaged: layers.0.segments has \d+ bytes, its classes take \d+"),
+    (lambda tensors, metadata: tensors["layers.1.bytes"].__iadd__(1), "net is damaged: "),
+    (lambda tensors, metadata: tensors["layers.0.rice"].fill(7), "net is damaged: Rice parameter of a "),
     (lambda tensors, metadata: tensors.update({"layers.0.segments": tensors["layers.0.segments"][:-40]}), "net is damaged: "),
     (lambda tensors, metadata: tensors.update({"layers.0.bias": tensors["layers.0.mul"]}), r"net is damaged: Bias of a layer must be an array int32"),
     (lambda tensors, metadata: tensors["layers.0.counts"].fill(0), "net is damaged: "),

@@ -13,7 +13,7 @@ from .sparse import code_lengths as sparse_lengths
 
 __all__ = [
     "NIBBLE_LENGTHS", "NIBBLE_LEVELS", "code_aux", "decode", "encode", "encode_class", "encode_sparse", "feature_words", "join_nibbles",
-    "lane_words", "level_table", "level_tables", "sparse_bits", "sparse_table", "split_nibbles",
+    "lane_words", "level_table", "level_tables", "sparse_bits", "sparse_code", "sparse_table", "split_nibbles",
 ]
 
 NIBBLE_LENGTHS = np.full(16, 4, dtype=np.uint8)
@@ -206,6 +206,25 @@ def sparse_table(levels: np.ndarray, rice: int) -> np.ndarray:
     entries = level_entries(levels.size)
     table["level"][:entries.size] = np.concatenate([np.zeros(1, dtype=np.int8), levels])[entries]
     return table
+
+
+def sparse_code(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """What the level table LEVEL_ENTRY [16] of a sparse class stands for, if ``sparse_table`` made it.
+
+    Returns
+    -------
+    int8 [K]
+        Nonzero levels.
+    uint8 [8]
+        For each entry 0 for a zero weight, k + 1 for level k.
+    int
+        Rice parameter.
+    """
+    a, b, c, d = table["level"][4:8].tolist()  # of levels 1 to 4: 1111, 1122, 1123 or 1234
+    count = 4 if a != b else 3 if c != d else 2 if b != c else 1
+    numbers, first = np.unique(level_entries(count), return_index=True)
+    levels = table["level"][first[numbers > 0]]
+    return levels, level_entries(count), (int(table["aux"][SPARSE_AUX]) & SPARSE - 1).bit_length()
 
 
 def level_tables(segments: Segments) -> np.ndarray:

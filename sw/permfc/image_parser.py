@@ -7,11 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .codec import decode, join_nibbles
+from .codec import decode, join_nibbles, sparse_code
 from .errors import FormatError, ModelError
-from .format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAGIC, MAX_CLASSES, MAX_LEVELS, PAIR, VERSION, WORDS_MASK, BlockFlag, padded
+from .format import (
+    BIAS_UNIT,
+    BLOCK_HEADER,
+    CLASS_INFO,
+    IMAGE_HEADER,
+    LEVEL_ENTRY,
+    MAGIC,
+    MAX_CLASSES,
+    MAX_LEVELS,
+    PAIR,
+    SPARSE,
+    SPARSE_AUX,
+    VERSION,
+    WORDS_MASK,
+    BlockFlag,
+    padded,
+)
 from .image_writer import CRC_FIELD, build_image
-from .layout import ImageLayout, host_dtype, image_layout
+from .layout import ImageLayout, class_bits, host_dtype, image_layout
 from .network import Kind, Layer, Network, Segments
 
 
@@ -66,7 +82,7 @@ def parse(image: bytes) -> Image:
     host_offset = header["host_offset"]
     try:
         layers = _read_layers(data[:host_offset], 1 << header["bus_bytes_log2"], header["descriptor_words"])
-        parsed = Image(header, layers, *_read_host(data[host_offset:]))
+        parsed = Image(header, layers, *_read_host(data[host_offset:], class_bits(layers[0])))
         network = parsed.network()
     except ModelError as error:
         raise FormatError(f"Image is damaged: {error}") from error
@@ -113,7 +129,7 @@ class _Reader:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One block as read."""
+    """One block as read: biases int32 and multipliers uint16, both [outputs]."""
 
     flags: BlockFlag
     shift: int
@@ -148,8 +164,8 @@ def _layer(blocks: list[_Block]) -> Layer:
         outputs=sum(block.bias.size for block in blocks),
         block_outputs=first.bias.size,
         blocks=tuple(block.classes for block in blocks),
-        bias=np.concatenate([block.bias for block in blocks]).astype(np.int32),
-        mul=np.concatenate([block.mul for block in blocks]).astype(np.uint16),
+        bias=np.concatenate([block.bias for block in blocks]),
+        mul=np.concatenate([block.mul for block in blocks]),
         shift=first.shift,
         relu=BlockFlag.RELU in first.flags,
         raw=BlockFlag.RAW in first.flags,
@@ -164,15 +180,19 @@ def _read_block(reader: _Reader) -> tuple[_Block, int]:
         raise FormatError(f"Image is damaged: a block has {slots} class slots and {outputs} outputs")
     infos = reader.take("class infos", CLASS_INFO, slots)
     tables = reader.take("level tables", LEVEL_ENTRY, slots * MAX_LEVELS).reshape(slots, MAX_LEVELS)
-    bias = reader.take("biases", np.dtype("<i4"), outputs)
-    mul = reader.take("multipliers", np.dtype("<u2"), outputs)
+    flags = BlockFlag(int(header["flags"]))
+    bias = reader.take("biases", np.dtype("<i2"), outputs).astype(np.int32) * (BIAS_UNIT if BlockFlag.WIDE_BIAS in flags else 1)
+    if BlockFlag.SHARED_MUL in flags:
+        mul = np.full(outputs, header["mul"], dtype=np.uint16)
+    else:
+        mul = reader.take("multipliers", np.dtype("<u2"), outputs).astype(np.uint16)
     classes = []
     slot = first = 0
     while slot < slots:
         segments = _read_class(reader, infos[slot], tables[slot:], first, outputs)
         classes.append(segments)
         slot, first = slot + segments.kind.slots, segments.end
-    block = _Block(BlockFlag(int(header["flags"])), int(header["shift"]), int(header["features"]), tuple(classes), bias, mul)
+    block = _Block(flags, int(header["shift"]), int(header["features"]), tuple(classes), bias, mul)
     return block, int(header["next_words"])
 
 
@@ -193,24 +213,27 @@ def _read_class(reader: _Reader, info: np.void, tables: np.ndarray, first: int, 
         high, low = np.split(coded, 2, axis=1)
         return Segments.dense8(first, join_nibbles(decode(high, tables[0]["aux"], outputs), decode(low, tables[1]["aux"], outputs)))
     indices = decode(coded, tables[0]["aux"], outputs)
+    if tables[0]["aux"][SPARSE_AUX] & SPARSE:
+        levels, numbers, rice = sparse_code(tables[0])
+        return Segments.sparse(first, levels, numbers[indices], rice)
     counts = np.bincount(indices[0])  # the first segment's; Segments refuses the class unless all others have the same
     return Segments(Kind.PREFIX, first, first + count, outputs, tables[0]["level"][:counts.size].copy(), counts, indices)
 
 
-def _read_host(data: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Input scale, input classes uint8 [inputs] and output scales float32 [outputs]."""
-    head = host_dtype(0, 0)
+def _read_host(data: np.ndarray, width: int) -> tuple[float, np.ndarray, np.ndarray]:
+    """Input scale, input classes uint8 [inputs] of ``width`` bits each, and output scales float32 [outputs]."""
+    head = host_dtype(0, 0, width)
     if data.size < head.itemsize:
         raise FormatError(f"Image is damaged: its host section has {data.size} bytes, less than {head.itemsize}")
     sizes = data[:head.itemsize].view(head)[0]
     inputs, outputs = int(sizes["inputs"]), int(sizes["outputs"])
-    dtype = host_dtype(inputs, outputs)
+    dtype = host_dtype(inputs, outputs, width)
     if data.size != dtype.itemsize:
         raise FormatError(f"Image is damaged: its host section has {data.size} bytes instead of {dtype.itemsize} "
                           f"for {inputs} inputs and {outputs} outputs")
     host = data.view(dtype)[0]
-    packed = host["input_class"]
-    input_class = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[:inputs]
+    bits = np.unpackbits(host["input_class"], count=inputs * width, bitorder="little").reshape(inputs, width)
+    input_class = np.packbits(bits, axis=1, bitorder="little").reshape(-1) if width else np.zeros(inputs, dtype=np.uint8)
     return float(host["input_scale"]), input_class, host["output_scale"].astype(np.float32)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .codec import encode_class, lane_words, level_tables
 from .format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAGIC, PAIR, VERSION, BlockFlag
-from .layout import BlockLayout, ImageLayout, host_dtype
+from .layout import BlockLayout, ImageLayout, class_bits, host_dtype
 from .network import Kind, Layer, Network
 
 CRC_FIELD = slice(IMAGE_HEADER.fields["crc32"][1], IMAGE_HEADER.itemsize)  # bytes of the image
@@ -51,27 +51,32 @@ def _write_block(image: np.ndarray, layer: Layer, block: BlockLayout, bus_bytes:
         (block.header_words, _block_header(layer, block, next_words, final)),
         (block.info_words, _class_infos(block, 8 * bus_bytes)),
         (block.table_words, tables),
-        (block.bias_words, layer.bias[block.rows].astype("<i4")),
+        (block.bias_words, (layer.bias[block.rows] // layer.bias_unit).astype("<i2")),
         (block.mul_words, layer.mul[block.rows].astype("<u2")),
     )
     offset = block.offset
     for size, content in regions:
-        _place(image, offset * bus_bytes, content)
+        if size:
+            _place(image, offset * bus_bytes, content)
         offset += size
     for segments, start in zip(block.classes, block.segment_offsets, strict=True):
         _place(image, start * bus_bytes, encode_class(segments, 8 * bus_bytes))
 
 
 def _block_header(layer: Layer, block: BlockLayout, next_words: int, final: bool) -> np.ndarray:
-    flags = BlockFlag(0)
-    flags |= BlockFlag.FIRST if block.block == 0 else BlockFlag(0)
-    flags |= BlockFlag.LAST if block.block == len(layer.blocks) - 1 else BlockFlag(0)
-    flags |= BlockFlag.FINAL if final else BlockFlag(0)
-    flags |= BlockFlag.RELU if layer.relu else BlockFlag(0)
-    flags |= BlockFlag.RAW if layer.raw else BlockFlag(0)
+    conditions = {
+        BlockFlag.FIRST: block.block == 0,
+        BlockFlag.LAST: block.block == len(layer.blocks) - 1,
+        BlockFlag.FINAL: final,
+        BlockFlag.RELU: layer.relu,
+        BlockFlag.RAW: layer.raw,
+        BlockFlag.WIDE_BIAS: layer.bias_unit != 1,
+        BlockFlag.SHARED_MUL: not block.mul_words,
+    }
     header = np.zeros((), dtype=BLOCK_HEADER)
     header["features"], header["outputs"], header["classes"] = layer.features, block.outputs, block.slots
-    header["flags"], header["shift"], header["next_words"] = int(flags), layer.shift, next_words
+    header["flags"], header["shift"], header["next_words"] = sum(flag for flag, holds in conditions.items() if holds), layer.shift, next_words
+    header["mul"] = 0 if block.mul_words else layer.mul[block.rows.start]
     return header
 
 
@@ -88,10 +93,10 @@ def _class_infos(block: BlockLayout, bus_bits: int) -> np.ndarray:
 
 
 def _host_section(network: Network) -> np.ndarray:
-    host = np.zeros((), dtype=host_dtype(network.inputs, network.outputs))
+    width = class_bits(network.layers[0])
+    host = np.zeros((), dtype=host_dtype(network.inputs, network.outputs, width))
     host["input_scale"], host["inputs"], host["outputs"] = network.input_scale, network.inputs, network.outputs
     host["output_scale"] = network.output_scale
-    nibbles = np.zeros(network.inputs + network.inputs % 2, dtype=np.uint8)
-    nibbles[:network.inputs] = network.input_class
-    host["input_class"] = nibbles[0::2] | nibbles[1::2] << 4
+    bits = np.unpackbits(network.input_class[:, None], axis=1, count=width, bitorder="little")
+    host["input_class"] = np.packbits(bits, bitorder="little")
     return host

@@ -25,7 +25,7 @@ class BlockLayout:
     slots : int
         Class slots: two for a dense8 class, one for any other.
     header_words, info_words, table_words, bias_words, mul_words : int
-        Sizes of the block's regions.
+        Sizes of the block's regions; ``mul_words`` is 0 if all outputs share a multiplier.
     feature_words : tuple of int
         Per class, words of one feature's segments; 0 for an empty class.
     offset : int
@@ -96,15 +96,20 @@ class ImageLayout:
         return self.host_offset + self.host_bytes
 
 
-def host_dtype(inputs: int, outputs: int) -> np.dtype:
-    """The host section of a network with these inputs and outputs, as one NumPy structure."""
+def host_dtype(inputs: int, outputs: int, width: int) -> np.dtype:
+    """The host section of a network with these inputs and outputs, as one NumPy structure; ``width`` bits for each input's class slot."""
     return np.dtype([
         ("input_scale", "<f4"),
         ("inputs", "<u2"),
         ("outputs", "<u2"),
         ("output_scale", "<f4", (outputs,)),
-        ("input_class", "u1", (-(-inputs // 2),)),
+        ("input_class", "u1", (-(-inputs * width // 8),)),
     ])
+
+
+def class_bits(layer: Layer) -> int:
+    """Bits that hold the number of any class slot of a layer; 0 for a single slot."""
+    return (sum(segments.kind.slots for segments in layer.classes) - 1).bit_length()
 
 
 def image_layout(network: Network, bus_bytes: int) -> ImageLayout:
@@ -118,7 +123,8 @@ def image_layout(network: Network, bus_bytes: int) -> ImageLayout:
         layouts.append(_block_layout(layer, number, block, bus_bytes, offset, segments_at))
         offset += layouts[-1].program_words
         segments_at += layouts[-1].segment_words
-    return ImageLayout(bus_bytes, header_words, tuple(layouts), segments_at * bus_bytes, host_dtype(network.inputs, network.outputs).itemsize)
+    host_bytes = host_dtype(network.inputs, network.outputs, class_bits(network.layers[0])).itemsize
+    return ImageLayout(bus_bytes, header_words, tuple(layouts), segments_at * bus_bytes, host_bytes)
 
 
 def _block_layout(layer: Layer, number: int, block: int, bus_bytes: int, offset: int, segments_at: int) -> BlockLayout:
@@ -135,8 +141,8 @@ def _block_layout(layer: Layer, number: int, block: int, bus_bytes: int, offset:
         header_words=words(BLOCK_HEADER.itemsize, bus_bytes),
         info_words=words(CLASS_INFO.itemsize * slots, bus_bytes),
         table_words=words(LEVEL_ENTRY.itemsize * MAX_LEVELS * slots, bus_bytes),
-        bias_words=words(4 * outputs, bus_bytes),
-        mul_words=words(2 * outputs, bus_bytes),
+        bias_words=words(2 * outputs, bus_bytes),
+        mul_words=0 if np.ptp(layer.mul[rows]) == 0 else words(2 * outputs, bus_bytes),
         feature_words=tuple(sizes),
         offset=offset,
         segment_offsets=tuple(segments_at + end for end in [0, *ends[:-1]]),

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from .codec import NIBBLE_LENGTHS, code_aux, decode, encode_class, join_nibbles
+from .codec import NIBBLE_LENGTHS, code_aux, decode, encode_class, feature_words, join_nibbles, sparse_code, sparse_table
 from .errors import FormatError, ModelError
 from .files import read_file, write_file
 from .format import MAX_LEVELS
 from .huffman import code_lengths
 from .network import Kind, Layer, Network, Segments
+from .segments import check_sparse_code
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 METADATA_KEY = "permfc"
 BYTE = 8  # segments are padded to bytes, not to the words of any bus
 
-_KINDS = (Kind.PREFIX, Kind.DENSE8, Kind.EMPTY)  # by their numbers in the file
+_KINDS = (Kind.PREFIX, Kind.DENSE8, Kind.EMPTY, Kind.SPARSE)  # by their numbers in the file
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -77,17 +78,21 @@ def _layer_metadata(layer: Layer) -> dict[str, Any]:
 def _layer_tensors(layer: Layer) -> dict[str, np.ndarray]:
     shape = len(layer.blocks), len(layer.classes), MAX_LEVELS
     levels, counts = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.uint16)
+    rice, sizes = np.zeros(shape[:2], dtype=np.uint8), np.zeros(shape[:2], dtype=np.uint16)
     coded = []
     for block, classes in enumerate(layer.blocks):
         for number, segments in enumerate(classes):
             levels[block, number, :segments.levels.size] = segments.levels
             counts[block, number, :segments.counts.size] = segments.counts
+            rice[block, number], sizes[block, number] = segments.rice, feature_words(segments, BYTE)
             coded.append(encode_class(segments, BYTE).reshape(-1))
     return {
         "kinds": np.array([_KINDS.index(segments.kind) for segments in layer.classes], dtype=np.uint8),
         "ends": np.array([segments.end for segments in layer.classes], dtype=np.uint16),
         "levels": levels,
         "counts": counts,
+        "rice": rice,
+        "bytes": sizes,
         "segments": np.concatenate(coded),
         "bias": layer.bias,
         "mul": layer.mul,
@@ -164,10 +169,14 @@ def _layer(fields: dict[str, Any], tensors: dict[str, np.ndarray], prefix: str) 
     for block, start in enumerate(range(0, outputs, block_outputs)):
         rows, classes = min(block_outputs, outputs - start), []
         for number, (kind, first, end) in enumerate(zip(kinds, [0, *ends[:-1]], ends, strict=True)):
-            sequence = tensors[prefix + "levels"][block, number], tensors[prefix + "counts"][block, number].astype(np.int64)
-            segments, size = _read_class(coded[offset:], kind, first, end - first, rows, *sequence)
+            code = {name: tensors[prefix + name][block, number] for name in ("levels", "counts", "rice")}
+            size = int(tensors[prefix + "bytes"][block, number])
+            stored = coded[offset:offset + (end - first) * size].reshape(end - first, size)
+            segments = _read_class(stored, kind, first, rows, **code)
+            if feature_words(segments, BYTE) != size:
+                raise FormatError(f"{prefix}bytes of block {block}, class {number} is {size} instead of {feature_words(segments, BYTE)}")
             classes.append(segments)
-            offset += size
+            offset += stored.size
         blocks.append(tuple(classes))
     if offset != coded.size:
         raise FormatError(f"{prefix}segments has {coded.size} bytes, its classes take {offset}")
@@ -175,18 +184,18 @@ def _layer(fields: dict[str, Any], tensors: dict[str, np.ndarray], prefix: str) 
     return Layer(blocks=tuple(blocks), **named, **fields)
 
 
-def _read_class(
-    coded: np.ndarray, kind: Kind, first: int, count: int, outputs: int, levels: np.ndarray, counts: np.ndarray,
-) -> tuple[Segments, int]:
-    """The class whose segments begin ``coded``, and their bytes."""
+def _read_class(coded: np.ndarray, kind: Kind, first: int, outputs: int, levels: np.ndarray, counts: np.ndarray, rice: np.uint8) -> Segments:
+    """The class with the segments ``coded``, uint8 [n, bytes]."""
     if kind is Kind.EMPTY:
-        return Segments.empty(first, count, outputs), 0
+        return Segments.empty(first, len(coded), outputs)
     if kind is Kind.DENSE8:
-        size = 2 * count * -(-4 * outputs // BYTE)
-        halves = np.split(coded[:size].reshape(count, -1), 2, axis=1)
-        return Segments.dense8(first, join_nibbles(*(decode(half, code_aux(NIBBLE_LENGTHS), outputs) for half in halves))), size
-    levels, counts = levels[:np.count_nonzero(counts)].copy(), counts[:np.count_nonzero(counts)]
-    lengths = code_lengths(counts)
-    size = count * -(-int(counts @ lengths.astype(np.int64)) // BYTE)
-    indices = decode(coded[:size].reshape(count, -1), code_aux(lengths), outputs)
-    return Segments(kind, first, first + count, outputs, levels, counts, indices), size
+        halves = np.split(coded, 2, axis=1)
+        return Segments.dense8(first, join_nibbles(*(decode(half, code_aux(NIBBLE_LENGTHS), outputs) for half in halves)))
+    if kind is Kind.SPARSE:
+        levels = levels[:np.count_nonzero(levels)].copy()
+        check_sparse_code(levels, rice)
+        table = sparse_table(levels, int(rice))
+        return Segments.sparse(first, levels, sparse_code(table)[1][decode(coded, table["aux"], outputs)], int(rice))
+    levels, counts = levels[:np.count_nonzero(counts)].copy(), counts[:np.count_nonzero(counts)].astype(np.int64)
+    indices = decode(coded, code_aux(code_lengths(counts)), outputs)
+    return Segments(kind, first, first + len(coded), outputs, levels, counts, indices)

@@ -131,7 +131,8 @@ class Segments:
         rice : int or None
             Rice parameter, at most 6, or 5 with more than two levels. None for that with the shortest longest segment.
         """
-        _check_sparse(levels, indices)
+        check_sparse_code(levels, 0)
+        _check_sparse_indices(levels, indices)
         rice = best_rice(indices, levels.size) if rice is None else rice
         return cls(Kind.SPARSE, first, first + len(indices), indices.shape[1], levels, np.zeros(0, dtype=np.int64), indices, rice)
 
@@ -158,8 +159,10 @@ class Segments:
         check_array("Counts of a class", self.counts, np.int64, (self.levels.size if self.kind is Kind.PREFIX else 0,))
         check_array("Indices of a class", self.indices, np.int8 if self.kind is Kind.DENSE8 else np.uint8, (self.features, width))
         if self.kind is Kind.SPARSE:
-            _check_sparse(self.levels, self.indices)
-        check_integer("Rice parameter of a class", self.rice, 0, most_rice(self.levels.size) if self.kind is Kind.SPARSE else 0)
+            check_sparse_code(self.levels, self.rice)
+            _check_sparse_indices(self.levels, self.indices)
+        else:
+            check_integer("Rice parameter of a class that is not sparse", self.rice, 0, 0)
         if self.kind is Kind.PREFIX:
             self._check_composition()
 
@@ -209,12 +212,16 @@ class Segments:
         return np.zeros((self.features, self.outputs), dtype=np.int8)
 
 
-def _check_sparse(levels: np.ndarray, indices: np.ndarray) -> None:
-    """Raise ModelError unless these are the levels and the indices of a sparse class."""
+def check_sparse_code(levels: np.ndarray, rice: int) -> None:
+    """Raise ModelError unless a sparse class can have these nonzero levels and this Rice parameter."""
     if levels.dtype != np.int8 or levels.ndim != 1 or not 1 <= levels.size <= MAX_SPARSE_LEVELS:
         raise ModelError(f"Levels of a sparse class must be int8 [1] to [{MAX_SPARSE_LEVELS}], not {levels.dtype} {list(levels.shape)}")
     if not levels.all() or np.unique(levels).size != levels.size:
         raise ModelError(f"Levels of a sparse class must be distinct and not 0, not {levels.tolist()}")
+    check_integer("Rice parameter of a sparse class", rice, 0, most_rice(levels.size))
+
+
+def _check_sparse_indices(levels: np.ndarray, indices: np.ndarray) -> None:
     if indices.dtype != np.uint8 or indices.ndim != 2 or not indices.size or indices.max() > levels.size:
         raise ModelError(f"Indices of a sparse class must be uint8 [n, B] up to {levels.size}, not {indices.dtype} {list(indices.shape)} "
                          f"up to {indices.max(initial=0)}")

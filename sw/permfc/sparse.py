@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import FormatError
-from .format import MAX_CODE_BITS, MAX_RICE, SPARSE
+from .format import MAX_CODE_BITS, MAX_RICE
 
 CHUNK = 1 << 22  # weights coded at once: bounds the scratch memory to some 100 MB
 LEVEL_CODES = ((), (0,), (0b0, 0b1), (0b0, 0b10, 0b11), (0b00, 0b01, 0b10, 0b11))  # by the number of levels
@@ -28,9 +28,9 @@ def code_lengths(levels_count: int, rice: int) -> np.ndarray:
 
 
 def level_entries(levels_count: int) -> np.ndarray:
-    """For each of the level table's first 8 entries the index that it stands for, int64 [8]: 0 for zero, k + 1 for level k."""
+    """For each of the level table's first 8 entries the index that it stands for, uint8 [8]: 0 for zero, k + 1 for level k."""
     nonzero = [[k + 1] * (_NONZERO >> bits) for k, bits in enumerate(LEVEL_CODE_BITS[levels_count])]
-    return np.array([0] * _NONZERO + sum(nonzero, []))
+    return np.array([0] * _NONZERO + sum(nonzero, []), dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +191,7 @@ def decode_streams(streams: np.ndarray, length: np.ndarray, aux: int, outputs: n
     padded[:, :size] = streams
     pairs = (padded[:, :-1] << 8 | padded[:, 1:]).reshape(-1)
     window = np.arange(256)
-    ones = aux & SPARSE - 1 & (1 << MAX_RICE) - 1
+    ones = aux & (1 << MAX_RICE) - 1
     run, entry = ones & ~(window >> (8 - length)), window >> _WINDOW_SHIFT
     symbols = np.zeros((count, int(outputs.max(initial=0))), dtype=np.uint8)
     used = np.zeros(count, dtype=np.int64)

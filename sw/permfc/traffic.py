@@ -98,7 +98,7 @@ class LayerSize:
         Outputs times features.
     segments, padding, level_tables, class_infos, descriptors, parameters : int
         Bytes: index codes (rounded up to bytes over the layer), zeros that fill words, sequences with their code tables,
-        class addresses, block headers, biases with multipliers.
+        class addresses, block headers, biases with multipliers. All segments of a sparse class count as many bits as the longest.
     """
 
     weights: int
@@ -180,7 +180,7 @@ def _layer_size(layout: ImageLayout, number: int, weights: int) -> LayerSize:
         "level_tables": LEVEL_ENTRY.itemsize * MAX_LEVELS * slots,
         "class_infos": CLASS_INFO.itemsize * slots,
         "descriptors": BLOCK_HEADER.itemsize * len(blocks),
-        "parameters": 6 * sum(block.outputs for block in blocks),
+        "parameters": 2 * sum(block.outputs * (2 if block.mul_words else 1) for block in blocks),
     }
     total = layout.bus_bytes * sum(block.program_words + block.segment_words for block in blocks)
     return LayerSize(weights=weights, padding=total - sum(sizes.values()), **sizes)
