@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth.hdl import Elaboratable, Module
+from amaranth.hdl import Elaboratable, Module, Mux, Signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,22 +95,28 @@ class TestRoundControl:
 
 
 class BufferedDecoder(Elaboratable):
-    """IndexDecoder with its surroundings: the beat, and a segment buffer that answers one cycle after the address."""
+    """IndexDecoder with its surroundings: the beat, a segment buffer that answers one cycle after the address, and a level table."""
+
+    latency = IndexDecoder.latency + 1
 
     def __init__(self, config: EngineConfig) -> None:
         self.half_words = config.segment_bytes // config.bus_bytes
         self.control = RoundControl(config)
         self.buffer = WideMemory(word_bits=config.bus_bits, unit_bits=8, units=2 * config.segment_bytes)
         self.decoder = IndexDecoder(segment_bytes=config.segment_bytes, word_bytes=config.bus_bytes)
+        self.number = Signal(5)  # of an entry of the level table; 16 for the zeros of a run
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.control, m.submodules.buffer, m.submodules.decoder = self.control, self.buffer, self.decoder
+        level = Signal.like(self.decoder.level)
         m.d.comb += [
             self.decoder.control.eq(self.control.control),
             self.buffer.read_address.eq(self.decoder.address),
             self.decoder.byte.eq(self.buffer.read_data),
+            self.number.eq(Mux(self.decoder.running, 16, level)),
         ]
+        m.d.sync += level.eq(self.decoder.level)
         return m
 
     async def fill(self, ctx, segment: CodedSegment, bus_bits: int) -> None:
@@ -134,7 +140,7 @@ class BufferedDecoder(Elaboratable):
 
 
 class TestIndexDecoder:
-    """Level numbers."""
+    """Entries of the level table."""
 
     @given(seeds, bus_widths, st.booleans())
     @settings(max_examples=12, deadline=None)
@@ -149,11 +155,13 @@ class TestIndexDecoder:
             for segment in segments:
                 await box.fill(ctx, segment, bus_bits)
                 await wait(ctx, 0 if punctual else int(rng.choice(LATE)))
-                await put_round(ctx, box.control, len(segment.indices), 0, 0)
+                await put_round(ctx, box.control, len(segment.weights), 0, 0)
 
         async def check(ctx) -> None:
-            found = await collect(ctx, box.control, box.decoder.level, box.decoder.latency, len(segments))
-            assert found == [segment.indices.tolist() for segment in segments]
+            found = await collect(ctx, box.control, box.number, box.latency, len(segments))
+            for numbers, segment in zip(found, segments, strict=True):
+                levels = [*segment.table["level"].tolist(), 0]
+                assert [levels[number] for number in numbers] == segment.weights.tolist()
 
         run_bench(box, feed, check)
 
