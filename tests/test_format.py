@@ -41,7 +41,7 @@ def test_fields_lie_where_the_document_says(heading):
 
 
 def test_reserved_bytes_are_those_of_the_document():
-    reserved = [(offset, {"u8": 1, "6 bytes": 6}[kind]) for offset, kind, name in documented_fields("Block header, 16 bytes") if name == "-"]
+    reserved = [(offset, {"u8": 1, "4 bytes": 4}[kind]) for offset, kind, name in documented_fields("Block header, 16 bytes") if name == "-"]
     documented = {offset + byte for offset, size in reserved for byte in range(size)}
     dtype = fmt.BLOCK_HEADER
     places = {name: dtype.fields[name][1] for name in dtype.names if name.startswith("reserved")}
@@ -72,9 +72,11 @@ def test_magic_and_version():
 def test_block_flags():
     row, = re.findall(r"\| flags \| (.*) \|", DOCUMENT)
     documented = [int(bit) for bit in re.findall(r"(?:^|, )(\d+) ", row)]
-    names = re.findall(r"\d+ (first block|last block|final|ReLU|raw)", row)
+    meanings = ["first block", "last block", "final layer", "ReLU", "raw int32 results", "biases count units of 256", "all outputs share the multiplier"]
     assert documented == [int(flag) for flag in fmt.BlockFlag]
-    assert [name.split()[0].upper() for name in names] == [flag.name for flag in fmt.BlockFlag]
+    assert re.findall(r"\d+ (" + "|".join(meanings) + ")", row) == meanings
+    assert [flag.name for flag in fmt.BlockFlag] == ["FIRST", "LAST", "FINAL", "RELU", "RAW", "WIDE_BIAS", "SHARED_MUL"]
+    assert f"units of {fmt.BIAS_UNIT}" in row
 
 
 def test_class_words_and_pair_share_a_field():
@@ -87,6 +89,8 @@ def test_limits():
     assert f"Lengths are 1 to {fmt.MAX_CODE_BITS};" in DOCUMENT
     assert f"| shift | 1..{fmt.MAX_SHIFT} |" in DOCUMENT
     assert f"| classes | class slots, 1..{fmt.MAX_CLASSES} |" in DOCUMENT
+    assert f"A class has 1 to {fmt.MAX_SPARSE_LEVELS} nonzero levels and a Rice parameter l (0 to {fmt.MAX_RICE})" in DOCUMENT
+    assert f"| {fmt.SPARSE_AUX} | 0; in a sparse class {fmt.SPARSE} + 2^l - 1 |" in DOCUMENT
     assert fmt.CODE_ENDS == 255 and "255, which no prefix reaches" in DOCUMENT
 
 

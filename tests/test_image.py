@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networks import network_of, random_inputs, random_layer, random_network
-from permfc import ConfigError, EngineConfig, InputError, Kind, Network, Segments
+from networks import network_of, random_inputs, random_layer, random_network, random_segments
+from permfc import ConfigError, EngineConfig, InputError, Kind, Layer, Network, Segments
+from permfc.codec import sparse_bits
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag
 from permfc.image import pack, parse, predicted_traffic, required, size_report
 from permfc.layout import image_layout
@@ -32,7 +34,7 @@ def assert_same(a: Network, b: Network) -> None:
         np.testing.assert_array_equal(one.weights(), other.weights())
         for classes, others in zip(one.blocks, other.blocks, strict=True):
             for segments, twin in zip(classes, others, strict=True):
-                assert (segments.kind, segments.first, segments.end) == (twin.kind, twin.first, twin.end)
+                assert (segments.kind, segments.first, segments.end, segments.rice) == (twin.kind, twin.first, twin.end, twin.rice)
                 np.testing.assert_array_equal(segments.levels, twin.levels)
                 np.testing.assert_array_equal(segments.counts, twin.counts)
 
@@ -68,6 +70,9 @@ def test_fields_lie_where_the_format_says():
         random_layer(rng, 9, 20, block_outputs=16, kinds=[Kind.DENSE8], classes=1, relu=True),
         random_layer(rng, 20, 3, kinds=[Kind.PREFIX, Kind.EMPTY], classes=3, raw=True),
     ]
+    own, wide = np.arange(1, 21, dtype=np.uint16), np.array([-32768, *[512] * 18, 256 * 32767], dtype=np.int32)
+    layers[0] = dataclasses.replace(layers[0], bias=wide, mul=own)
+    layers[1] = dataclasses.replace(layers[1], bias=np.array([-32768, 0, 32767], dtype=np.int32), mul=np.full(3, 40000, dtype=np.uint16))
     network = network_of(layers, rng)
     image = pack(network, EngineConfig(bus_bits=64))
     header = np.frombuffer(image, IMAGE_HEADER, 1)[0]
@@ -81,25 +86,59 @@ def test_fields_lie_where_the_format_says():
 
     block = np.frombuffer(image, BLOCK_HEADER, 1, 32)[0]
     assert (block["features"], block["outputs"], block["classes"], block["shift"]) == (9, 16, 2, layers[0].shift)
-    assert block["flags"] == BlockFlag.FIRST | BlockFlag.RELU
+    assert block["flags"] == BlockFlag.FIRST | BlockFlag.RELU | BlockFlag.WIDE_BIAS
+    assert block["mul"] == 0
     assert block["next_words"] == descriptor // 8
     infos = np.frombuffer(image, CLASS_INFO, 2, 48)
     assert infos["end"].tolist() == [9, 9]
     assert infos["words"].tolist() == [1 | PAIR, 0]
     tables = np.frombuffer(image, np.int8, 64, 64).reshape(2, 16, 2)[..., 0]
     assert tables.tolist() == [list(range(-128, 128, 16)), list(range(16))]
-    np.testing.assert_array_equal(np.frombuffer(image, "<i4", 16, 128), layers[0].bias[:16])
-    np.testing.assert_array_equal(np.frombuffer(image, "<u2", 16, 192), layers[0].mul[:16])
+    assert np.frombuffer(image, "<i2", 16, 128).tolist() == [-128] + 15 * [2]
+    assert np.frombuffer(image, "<u2", 16, 160).tolist() == list(range(1, 17))
 
-    second = np.frombuffer(image, BLOCK_HEADER, 1, 224)[0]
-    assert (second["outputs"], second["flags"]) == (4, BlockFlag.LAST | BlockFlag.RELU)
-    third = np.frombuffer(image, BLOCK_HEADER, 1, 224 + descriptor + 16 + 8)[0]
-    assert third["flags"] == BlockFlag.FIRST | BlockFlag.LAST | BlockFlag.FINAL | BlockFlag.RAW
+    second = np.frombuffer(image, BLOCK_HEADER, 1, 192)[0]
+    assert (second["outputs"], second["flags"]) == (4, BlockFlag.LAST | BlockFlag.RELU | BlockFlag.WIDE_BIAS)
+    assert np.frombuffer(image, "<i2", 4, 192 + descriptor).tolist() == [2, 2, 2, 32767]
+    third = np.frombuffer(image, BLOCK_HEADER, 1, 192 + descriptor + 8 + 8)[0]
+    assert third["flags"] == BlockFlag.FIRST | BlockFlag.LAST | BlockFlag.FINAL | BlockFlag.RAW | BlockFlag.SHARED_MUL
+    assert third["mul"] == 40000
+    slots = int(third["classes"])
+    parameters = 192 + descriptor + 8 + 8 + 16 + 40 * slots
+    assert np.frombuffer(image, "<i2", 3, parameters).tolist() == [-32768, 0, 32767]
     assert third["next_words"] == 0
     host = image[header["host_offset"]:]
     assert np.frombuffer(host, "<f4", 1)[0] == network.input_scale
     assert np.frombuffer(host, "<u2", 2, 4).tolist() == [9, 3]
-    assert len(host) == 8 + 12 + 5
+    assert len(host) == 8 + 12 + 2
+    np.testing.assert_array_equal(np.unpackbits(np.frombuffer(host, np.uint8, 2, 20), bitorder="little", count=9), network.input_class)
+
+
+@pytest.mark.parametrize(("slots", "width"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (9, 4), (16, 4)])
+def test_class_numbers_take_as_few_bits_as_they_need(slots, width):
+    rng = np.random.default_rng(slots)
+    classes = tuple(random_segments(rng, Kind.SPARSE, 3 * slot, 3, 5) for slot in range(slots))
+    layer = Layer(3 * slots, 5, 5, (classes,), np.zeros(5, dtype=np.int32), np.ones(5, dtype=np.uint16), 1, True, False)
+    network = network_of([layer], rng)
+    image = pack(network, EngineConfig())
+    host = image[parse(image).header["host_offset"]:]
+    assert len(host) == 8 + 4 * 5 + -(-3 * slots * width // 8)
+    written = sum(int(number) << width * feature for feature, number in enumerate(network.input_class))
+    assert int.from_bytes(host[28:], "little") == written
+    np.testing.assert_array_equal(parse(image).input_class, network.input_class)
+
+
+@given(seeds, buses)
+def test_a_sparse_class_is_as_long_as_its_longest_segment(seed, bus_bits):
+    rng = np.random.default_rng(seed)
+    segments = random_segments(rng, Kind.SPARSE, 0, 7, int(rng.integers(1, 90)))
+    layer = Layer(7, segments.outputs, segments.outputs, ((segments,),), np.zeros(segments.outputs, dtype=np.int32),
+                  np.ones(segments.outputs, dtype=np.uint16), 1, True, False)
+    config = EngineConfig(bus_bits=bus_bits)
+    network = network_of([layer], rng)
+    words = max(-(-int(bits) // bus_bits) for bits in sparse_bits(segments.indices, segments.levels.size, segments.rice))
+    assert predicted_traffic(network, np.ones(7, dtype=np.int8), config).segment_words.tolist() == [[7 * words]]
+    assert_same(network, parse(pack(network, config)).network())
 
 
 @given(seeds, buses)
@@ -133,11 +172,14 @@ def test_size_report_counts_every_byte(seed, shape, bus_bits, block_outputs):
 def test_size_report_by_hand():
     segments = Segments.prefix(0, np.array([1, 2], dtype=np.int8), np.array([5, 4]), np.array([[0, 1] * 4 + [0]] * 3, dtype=np.uint8))
     layer = random_layer(np.random.default_rng(0), 3, 9, kinds=[Kind.EMPTY])
-    network = network_of([type(layer)(3, 9, 9, ((segments,),), layer.bias, layer.mul, layer.shift, False, False)], np.random.default_rng(0))
+    network = network_of([Layer(3, 9, 9, ((segments,),), layer.bias, np.arange(9, dtype=np.uint16), layer.shift, False, False)], np.random.default_rng(0))
     size = size_report(network, EngineConfig(bus_bits=32)).layers[0]
-    assert (size.weights, size.descriptors, size.class_infos, size.level_tables, size.parameters) == (27, 16, 8, 32, 54)
-    assert (size.segments, size.padding) == (4, 2 + 3 * 4 - 4)  # 27 bits of code; three words hold them, and 18 bytes of multipliers take 20
-    assert size.total == 16 + 8 + 32 + 54 + 4 + 10
+    assert (size.weights, size.descriptors, size.class_infos, size.level_tables, size.parameters) == (27, 16, 8, 32, 36)
+    # 27 bits of code; three words hold them, and 18 bytes of biases take 20, as those of multipliers do
+    assert (size.segments, size.padding) == (4, 2 + 2 + 3 * 4 - 4)
+    assert size.total == 16 + 8 + 32 + 40 + 12
+    shared = dataclasses.replace(network.layers[0], mul=np.full(9, 7, dtype=np.uint16))
+    assert size_report(network_of([shared], np.random.default_rng(0)), EngineConfig(bus_bits=32)).layers[0].total == size.total - 20
 
 
 @settings(deadline=None)

@@ -80,7 +80,7 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (b"", "Image is truncated: it has 0 bytes, its header alone takes 32"),
     (IMAGE + b"x", f"Image has bytes after its end: it has {len(IMAGE) + 1} bytes, its header says {len(IMAGE)}"),
     (with_field(IMAGE_HEADER, "magic", 0), "Not an image: it begins with 0x00000000 instead of 0x31434650"),
-    (with_field(IMAGE_HEADER, "version", 7), "Image has format version 7, this program reads version 1: pack the model file again"),
+    (with_field(IMAGE_HEADER, "version", 7), "Image has format version 7, this program reads version 2: pack the model file again"),
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 0), r"Image has a bus of 2\*\*0 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 7), r"Image has a bus of 2\*\*7 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) + 1), f"Image has its host section at byte {len(IMAGE) + 1}, outside its {len(IMAGE)} bytes"),
