@@ -24,8 +24,10 @@ CASES = {
     "block of one output at the end": ([20, 65, 17], {"block_outputs": 16}),
     "largest block": ([20, 512, 9], {}),
     "only dense8": ([60, 50, 10], {"kinds": [Kind.DENSE8]}),
+    "only sparse": ([60, 50, 10], {"kinds": [Kind.SPARSE]}),
     "only empty": ([60, 50, 10], {"kinds": [Kind.EMPTY]}),
     "one level": ([60, 50, 10], {"kinds": [Kind.PREFIX], "most_levels": 1}),
+    "every kind in a layer": ([200, 90, 40], {"classes": 10}),
     "many classes": ([200, 90, 10], {"classes": 14, "kinds": [Kind.PREFIX, Kind.PREFIX, Kind.EMPTY]}),
     "five layers": ([30, 40, 20, 50, 30, 20], {}),
 }
@@ -47,9 +49,9 @@ def test_fewer_and_more_active_features_than_lanes(engine: SimDevice, density: f
     check_run(engine, network, random_inputs(10, 150, batch=3, density=density))
 
 
-def test_accumulators_reach_both_ends_of_int32(engine: SimDevice) -> None:
-    network, x = bound_network(features=617, outputs=20, bits=32)
-    assert set(network.compute(x)[0].tolist()) == {2**31 - 1, 1 - 2**31}
+def test_accumulators_reach_both_ends_of_24_bits(engine: SimDevice) -> None:
+    network, x = bound_network(features=516, outputs=20, bits=24)
+    assert set(network.compute(x)[0].tolist()) == {2**23 - 1, 1 - 2**23}
     engine.load(network)
     check_run(engine, network, x)
 
@@ -71,9 +73,9 @@ def test_random_networks_under_random_stalls(
 
 
 def test_small_limits() -> None:
-    """Eight levels, 24-bit accumulators, one read in flight: results at the bound, and never more than one read."""
-    device = sane(EngineConfig(lanes=4, bus_bits=32, block_outputs=64, features=128, levels=8, outstanding=1, accumulator_bits=24))
-    network, x = bound_network(features=128, outputs=40, bits=24)
+    """Eight levels, 22-bit accumulators, one read in flight: results at the bound, and never more than one read."""
+    device = sane(EngineConfig(lanes=4, bus_bits=32, block_outputs=64, features=128, levels=8, outstanding=1, accumulator_bits=22))
+    network, x = bound_network(features=128, outputs=40, bits=22)
     device.load(network)
     check_run(device, network, x)
     network = random_network(3, [128, 100, 60], block_outputs=64, kinds=[Kind.PREFIX, Kind.EMPTY], most_levels=8)
