@@ -9,7 +9,7 @@ from networks import random_network
 from permfc.config import EngineConfig
 from permfc.device import ERROR_SENTENCES, Counters, Device
 from permfc.errors import DeviceError
-from permfc.format import MAGIC, Control, ErrorCode, Register
+from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
 
 
 class FakeDevice(Device):
@@ -17,7 +17,7 @@ class FakeDevice(Device):
 
     def __init__(self, **registers: int) -> None:
         self.registers = {
-            Register.ID: MAGIC, Register.VERSION: 1, Register.CONFIG0: 16 | 2 << 8 | 16 << 16 | 8 << 24,
+            Register.ID: MAGIC, Register.VERSION: VERSION, Register.CONFIG0: 16 | 2 << 8 | 16 << 16 | 8 << 24,
             Register.CONFIG1: 512 | 1024 << 16, Register.CONFIG2: 32, Register.STATUS: 0,
         }
         self.registers |= {Register[name]: value for name, value in registers.items()}
@@ -57,7 +57,7 @@ def test_identify_reads_the_configuration() -> None:
 
 @pytest.mark.parametrize(("registers", "message"), [
     ({"ID": 0xFFFFFFFF}, "no permfc engine behind the link: register ID reads 0xffffffff instead of 0x31434650"),
-    ({"VERSION": 7}, "The engine has version 7 and this program version 1; build the engine again"),
+    ({"VERSION": 7}, "The engine has version 7 and this program version 2; build the engine again"),
     ({"CONFIG0": 3 | 2 << 8 | 16 << 16 | 8 << 24}, "an impossible configuration: lanes must be a power of two from 4 to 64, not 3"),
 ])
 def test_identify_refuses_what_is_not_an_engine(registers: dict[str, int], message: str) -> None:

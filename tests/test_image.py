@@ -172,13 +172,14 @@ def test_size_report_counts_every_byte(seed, shape, bus_bits, block_outputs):
 def test_size_report_by_hand():
     segments = Segments.prefix(0, np.array([1, 2], dtype=np.int8), np.array([5, 4]), np.array([[0, 1] * 4 + [0]] * 3, dtype=np.uint8))
     layer = random_layer(np.random.default_rng(0), 3, 9, kinds=[Kind.EMPTY])
-    network = network_of([Layer(3, 9, 9, ((segments,),), layer.bias, np.arange(9, dtype=np.uint16), layer.shift, False, False)], np.random.default_rng(0))
+    layer = Layer(3, 9, 9, ((segments,),), layer.bias, np.arange(9, dtype=np.uint16), layer.shift, False, False)
+    network = network_of([layer], np.random.default_rng(0))
     size = size_report(network, EngineConfig(bus_bits=32)).layers[0]
     assert (size.weights, size.descriptors, size.class_infos, size.level_tables, size.parameters) == (27, 16, 8, 32, 36)
     # 27 bits of code; three words hold them, and 18 bytes of biases take 20, as those of multipliers do
     assert (size.segments, size.padding) == (4, 2 + 2 + 3 * 4 - 4)
     assert size.total == 16 + 8 + 32 + 40 + 12
-    shared = dataclasses.replace(network.layers[0], mul=np.full(9, 7, dtype=np.uint16))
+    shared = dataclasses.replace(layer, mul=np.full(9, 7, dtype=np.uint16))
     assert size_report(network_of([shared], np.random.default_rng(0)), EngineConfig(bus_bits=32)).layers[0].total == size.total - 20
 
 

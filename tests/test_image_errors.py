@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networks import network_of, random_layer, random_network
-from permfc import EngineConfig, FormatError, Kind
-from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER
+from permfc import EngineConfig, FormatError, Kind, Layer, Segments
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, BlockFlag
 from permfc.image import pack, parse
 from permfc.layout import image_layout
 
@@ -20,6 +20,7 @@ NETWORK = network_of(
     [
         random_layer(np.random.default_rng(2), 12, 20, block_outputs=16, kinds=[Kind.PREFIX], classes=1, most_levels=3),
         random_layer(np.random.default_rng(3), 20, 3, kinds=[Kind.DENSE8], classes=1),
+        random_layer(np.random.default_rng(5), 3, 30, kinds=[Kind.SPARSE], classes=1),
     ],
     np.random.default_rng(4),
 )
@@ -124,6 +125,56 @@ def test_a_segment_of_another_composition():
     image[start + 8:start + 16] = bytes(8)  # of feature 1: all level 0
     with pytest.raises(FormatError, match="Image is damaged: Segment of feature 1 is not a permutation of the common sequence"):
         parse(resealed(image))
+
+
+SPARSE = LAYOUT.blocks[3]
+SPARSE_TABLE = (SPARSE.offset + SPARSE.header_words + SPARSE.info_words) * BUS_BYTES
+
+
+@pytest.mark.parametrize(("entry", "change", "message"), [
+    (SPARSE_TABLE + 2 * 3, 1, "Image is not canonical: byte .* .descriptor or parameters of layer 2"),          # an entry of zero
+    (SPARSE_TABLE + 2 * 5 + 1, 1, "Image is not canonical: byte .* .descriptor or parameters of layer 2"),      # a limit
+    (SPARSE_TABLE + 2 * 7 + 1, 64, "Image is damaged: Rice parameter of a sparse class must be an integer from 0 to"),
+    (SPARSE_TABLE + 2 * 9, 1, "Image is not canonical: byte .* .descriptor or parameters of layer 2"),          # a level that no code has
+    (SPARSE_TABLE + 2 * 9 + 1, 1, "Image is not canonical: byte .* .descriptor or parameters of layer 2"),
+])
+def test_damaged_table_of_a_sparse_class(entry, change, message):
+    image = bytearray(IMAGE)
+    image[entry] ^= change
+    with pytest.raises(FormatError, match=message):
+        parse(resealed(image))
+
+
+def test_a_sparse_class_with_a_word_too_many():
+    segments = Segments.sparse(0, np.ones(1, dtype=np.int8), np.ones((1, 8), dtype=np.uint8), 0)
+    zeros = np.zeros(8, dtype=np.int32)
+    layer = Layer(1, 8, 8, ((segments,),), zeros, zeros.astype(np.uint16), 1, True, False)
+    image = bytearray(pack(network_of([layer], np.random.default_rng(0)), EngineConfig(bus_bits=16)))
+    host_offset = parse(bytes(image)).header["host_offset"]
+    image[host_offset - 1:host_offset] = bytes(2) + image[host_offset - 1:host_offset]  # between the two streams
+    words = 32 + BLOCK_HEADER.itemsize + CLASS_INFO.fields["words"][1]
+    image[words] += 1
+    image[16:20], image[20:24] = len(image).to_bytes(4, "little"), (host_offset + 2).to_bytes(4, "little")
+    with pytest.raises(FormatError, match="Image has .* bytes, but its contents take|Image is not canonical"):
+        parse(resealed(image))
+
+
+def test_parameters_of_another_form():
+    """A wide bias that could be narrow, and equal multipliers that are stored."""
+    zeros = np.zeros(4, dtype=np.int32)
+    layer = Layer(1, 4, 4, ((Segments.empty(0, 1, 4),),), zeros, np.full(4, 9, dtype=np.uint16), 1, True, False)
+    image = pack(network_of([layer], np.random.default_rng(0)), EngineConfig(bus_bits=64))
+    wide, stored = bytearray(image), bytearray(image)
+    wide[32 + 5] |= BlockFlag.WIDE_BIAS
+    with pytest.raises(FormatError, match="Image is not canonical: byte 37"):
+        parse(resealed(wide))
+    stored[32 + 5] ^= BlockFlag.SHARED_MUL
+    stored[32 + 10] = 0
+    host_offset = parse(image).header["host_offset"]
+    stored[host_offset:host_offset] = 4 * b"\x09\x00"
+    stored[16:20], stored[20:24] = len(stored).to_bytes(4, "little"), (host_offset + 8).to_bytes(4, "little")
+    with pytest.raises(FormatError, match="Image has .* bytes, but its contents take"):
+        parse(resealed(stored))
 
 
 def test_a_code_that_is_not_the_optimal_one():
