@@ -65,10 +65,12 @@ def test_bus_error(engine: SimDevice, network: Network, x: np.ndarray, where: st
     check_run(engine, network, x)
 
 
-@pytest.mark.parametrize("where", [0, 1000])
-def test_memory_that_never_answers(engine: SimDevice, network: Network, x: np.ndarray, where: int) -> None:
+@pytest.mark.parametrize("where", ["header", "second layer"])
+def test_memory_that_never_answers(engine: SimDevice, network: Network, x: np.ndarray, where: str) -> None:
+    bus_bytes = engine.identify().bus_bytes
+    words = {"header": 0, "second layer": image_layout(network, bus_bytes).blocks[-1].offset}
     engine.load(network)
-    engine.set_fault(silent_at=IMAGE_ADDRESS + where)
+    engine.set_fault(silent_at=IMAGE_ADDRESS + words[where] * bus_bytes)
     with pytest.raises(DeviceError, match="error TIMEOUT: the memory did not answer a read"):
         engine.run(x)
     with pytest.raises(DeviceError, match="error TIMEOUT"):
