@@ -53,6 +53,13 @@ def test_accumulator_width_is_the_smallest_that_fits(features, bits):
     assert np.abs(network.compute(x).astype(np.int64)).max() == 2 ** (bits - 1) - 1
 
 
+def test_accumulator_width_of_many_extreme_weights():
+    segments = Segments.dense8(0, np.full((600, 2), -128, dtype=np.int8))
+    layer = Layer(600, 2, 2, ((segments,),), np.zeros(2, dtype=np.int32), np.ones(2, dtype=np.uint16), 1, False, True)
+    assert segments.magnitudes().tolist() == [600 * 128] * 2
+    assert layer.accumulator_bits == (600 * 128 * 128).bit_length() + 1
+
+
 def test_one_more_needs_one_more_bit():
     layer = bound_network(32, 4, 20)[0].layers[0]
     wider = dataclasses.replace(layer, bias=(layer.bias + np.sign(layer.bias)).astype(np.int32))

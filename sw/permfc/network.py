@@ -136,8 +136,8 @@ class Layer:
     def accumulator_bits(self) -> int:
         """Value of the smallest signed width that holds every partial sum, in any order, for any int8 input."""
         worst = 0
-        for rows in self.block_rows:
-            magnitudes = np.abs(self._weights[rows], dtype=np.int16).sum(axis=1, dtype=np.int64)
+        for rows, classes in zip(self.block_rows, self.blocks, strict=True):
+            magnitudes = np.sum([segments.magnitudes() for segments in classes], axis=0)
             worst = max(worst, int((np.abs(self.bias[rows].astype(np.int64)) + 128 * magnitudes).max()))
         return worst.bit_length() + 1
 

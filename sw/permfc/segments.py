@@ -14,6 +14,7 @@ from .huffman import code_lengths
 from .sparse import best_rice, most_rice, sparse_bits
 
 MAX_SIZE = 32768  # features or outputs of a layer; the largest engine's limit
+_ROWS = 256  # segments whose |w|, at most 128, sum to a uint16
 
 
 class Kind(enum.Enum):
@@ -201,15 +202,22 @@ class Segments:
             return int(sparse_bits(self.indices, self.levels.size, self.rice).max())
         return int(self.counts @ self.lengths.astype(np.int64))
 
-    def weights(self) -> np.ndarray:
-        """The weights, int8 [n, B]."""
+    def weights(self, rows: slice = slice(None)) -> np.ndarray:
+        """The weights int8 [n, B], or those of the segments ``rows``."""
         if self.kind is Kind.PREFIX:
-            return self.levels[self.indices]
+            return self.levels[self.indices[rows]]
         if self.kind is Kind.SPARSE:
-            return np.concatenate([np.zeros(1, dtype=np.int8), self.levels])[self.indices]
+            return np.concatenate([np.zeros(1, dtype=np.int8), self.levels])[self.indices[rows]]
         if self.kind is Kind.DENSE8:
-            return self.indices
-        return np.zeros((self.features, self.outputs), dtype=np.int8)
+            return self.indices[rows]
+        return np.zeros((len(self.indices[rows]), self.outputs), dtype=np.int8)
+
+    def magnitudes(self) -> np.ndarray:
+        """The sum of ``|w|`` over the features for each output, int64 [B]."""
+        total = np.zeros(self.outputs, dtype=np.int64)
+        for start in range(0, self.features, _ROWS):
+            total += np.abs(self.weights(slice(start, start + _ROWS)), dtype=np.int16).sum(axis=0, dtype=np.uint16)
+        return total
 
 
 def check_sparse_code(levels: np.ndarray, rice: int) -> None:
