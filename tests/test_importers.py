@@ -1,26 +1,14 @@
-"""Trained networks from files and objects, and what is said about those that cannot be used."""
+"""Trained networks from files of arrays, and what is said about those that cannot be used."""
 
 from __future__ import annotations
-
-import builtins
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from permfc.errors import InputError, ModelError, ToolError
+from importer_cases import B1, B2, W1, W2, X, assert_expected
+from permfc.errors import InputError, ModelError
 from permfc.importers import FloatLayer, FloatNetwork, load_model
-
-RNG = np.random.default_rng(0)
-W1, B1 = RNG.standard_normal((6, 4)).astype(np.float32), RNG.standard_normal(6).astype(np.float32)
-W2, B2 = RNG.standard_normal((3, 6)).astype(np.float32), RNG.standard_normal(3).astype(np.float32)
-X = RNG.standard_normal((5, 4)).astype(np.float32)
-EXPECTED = np.maximum(X @ W1.T + B1, 0) @ W2.T + B2
-
-
-def assert_expected(network: FloatNetwork) -> None:
-    assert [layer.relu for layer in network] == [True, False]
-    assert np.allclose(network.predict(X), EXPECTED, atol=1e-5)
 
 
 @pytest.mark.parametrize("names", [
@@ -68,11 +56,14 @@ def damaged(position: tuple[int, int], value: float) -> np.ndarray:
     ({"0.weight": W1, "0.bias": np.full(6, np.inf)}, r"Bias of layer 0 holds inf at \[0\]: 6 of 6"),
     ({"0.weight": np.full((2, 2), 1e300)}, r"Weight of layer 0 holds inf at \[0, 0\]"),
     ({"0.weight": np.zeros((0, 4))}, r"Layer 0 is empty: its weight has shape \[0, 4\]"),
-    ({"conv1.weight": np.zeros((2, 3, 5, 5))}, r"Weight of layer conv1 must be a matrix .* \[2, 3, 5, 5\]: convolutions are not"),
+    ({"conv1.weight": np.zeros((2, 3, 5, 5))}, r"The model has convolutions \(conv1\) but no fully connected layer"),
+    ({"norm.weight": B1, "fc.weight": W1}, r"Weight of layer norm must be a matrix \[outputs, inputs\], not an array of shape \[6\]"),
     ({"0.weight": W1, "0.bias": B2}, r"Bias of layer 0 must have one value for each of the 6 outputs, not shape \[3\]"),
-    ({"0.weight": W1, "2.weight": W1}, r"Layer 2 takes 4 inputs, but layer 0 before it has 6 outputs"),
+    ({"0.weight": W1, "2.weight": W1}, r"are no chain .* --layers, .* there are 0 \[6, 4\], 2 \[6, 4\]"),
     ({"0.bias": B1}, r"Layer '0' has a bias but no weight"),
-    ({"1.running_mean": B1}, r"Array '1\.running_mean' is neither a weight nor a bias"),
+    ({"0.scale": B1}, r"Array '0\.scale' is neither a weight nor a bias .*: names must end in weight, kernel or bias; name the layers .* --layers"),
+    ({"0.weight": W1, "1.weight": B1, "1.running_mean": B1, "2.weight": W2}, r"Layer 1 is a normalisation, whose place an array file does not tell"),
+    ({"0.weight": W1.T, "0.bias": B1}, r"Bias of layer 0 has 6 values for 4 outputs: .* give --kernel out-in or in-out"),
     ({"0.weight": W1.astype(complex)}, r"Weight of layer 0 must hold real numbers, not complex128"),
     ({}, r"The model has no fully connected layer"),
 ])
@@ -84,8 +75,8 @@ def test_unusable_arrays(arrays, text):
 def test_unreadable_files(tmp_path):
     with pytest.raises(ModelError, match=r"absent\.npz does not exist"):
         load_model(tmp_path / "absent.npz")
-    with pytest.raises(ModelError, match=r"must be a file of type \.npz, \.safetensors, \.onnx, not '\.pt'"):
-        load_model(tmp_path / "net.pt")
+    with pytest.raises(ModelError, match=r"must be a file of type \.npz, \.safetensors, \.pt, \.pth, \.onnx, not '\.h5'"):
+        load_model(tmp_path / "net.h5")
     with pytest.raises(ModelError, match=r"not 'without an ending'"):
         load_model(tmp_path / "net")
     with pytest.raises(ModelError, match=r"A model must be a path, a mapping .* not int"):
@@ -110,166 +101,67 @@ def test_inputs_are_checked():
         network.predict(X[:, :3])
 
 
-# --- ONNX -----------------------------------------------------------------------------------------------------------------------
-
-onnx = pytest.importorskip("onnx")
+KERAS = {"model/dense/kernel:0": W1.T, "model/dense/bias:0": B1, "model/dense_1/kernel:0": W2.T, "model/dense_1/bias:0": B2}
 
 
-def onnx_model(tmp_path, nodes, constants, features=4, shape=None, results=None):
-    """A graph from ``x`` to ``y`` in a file; nodes are (operator, inputs, output, attributes)."""
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node(kind, inputs, [output], name=f"{kind}_{number}", **attributes)
-         for number, (kind, inputs, output, attributes) in enumerate(nodes)],
-        "graph",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape or ["batch", features])],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", results] if results else None)],
-        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()])
-    path = tmp_path / "net.onnx"
-    onnx.save(onnx.helper.make_model(graph), path)
-    return path
+def test_kernels_are_inputs_by_outputs(tmp_path):
+    np.savez(tmp_path / "keras.npz", **KERAS)
+    assert_expected(load_model(tmp_path / "keras.npz"))
+    assert [layer.name for layer in load_model(KERAS)] == ["model/dense", "model/dense_1"]
 
 
-GEMM_TAIL = [("Relu", ["h"], "r", {}), ("Gemm", ["r", "w2", "b2"], "y", {"transB": 1})]
-CONSTANTS = {"w1": W1, "b1": B1, "w2": W2, "b2": B2}
+def test_orientation_by_option(tmp_path):
+    arrays = {"a.weight": W1.T.copy(), "a.bias": B1, "b.weight": W2.T.copy(), "b.bias": B2}
+    save_file(arrays, tmp_path / "net.safetensors")
+    assert_expected(load_model(tmp_path / "net.safetensors", kernel="in-out"))
+    with pytest.raises(ModelError, match=r"or give --kernel in-out if weights are \[inputs, outputs\]"):
+        load_model(tmp_path / "net.safetensors")
+    assert_expected(load_model({"a.kernel": W1, "a.bias": B1, "b.kernel": W2, "b.bias": B2}, kernel="out-in"))
+    with pytest.raises(ModelError, match=r"kernel must be out-in or in-out, not 'io'"):
+        load_model(arrays, kernel="io")
 
 
-@pytest.mark.parametrize(("nodes", "constants"), [
-    ([("Gemm", ["x", "w1", "b1"], "h", {"transB": 1}), *GEMM_TAIL], CONSTANTS),
-    ([("Gemm", ["x", "w1", "b1"], "h", {"alpha": 0.5, "beta": 2.0}), *GEMM_TAIL], CONSTANTS | {"w1": 2 * W1.T, "b1": B1 / 2}),
-    ([("MatMul", ["x", "w1"], "m", {}), ("Add", ["m", "b1"], "h", {}), *GEMM_TAIL], CONSTANTS | {"w1": np.ascontiguousarray(W1.T)}),
-    ([("MatMul", ["x", "w1"], "m", {}), ("Add", ["b1", "m"], "h", {}), *GEMM_TAIL], CONSTANTS | {"w1": W1.T.copy(), "b1": B1[None]}),
-    ([("Transpose", ["w1"], "t", {"perm": [1, 0]}), ("MatMul", ["x", "t"], "m", {}), ("Add", ["m", "b1"], "h", {}), *GEMM_TAIL], CONSTANTS),
-    ([("Flatten", ["x"], "f", {}), ("Dropout", ["f"], "d", {}), ("Identity", ["d"], "i", {}), ("Reshape", ["i", "s"], "e", {}),
-      ("Gemm", ["e", "w1", "b1"], "h", {"transB": 1}), *GEMM_TAIL], CONSTANTS | {"s": np.array([-1, 4])}),
+def test_order_of_square_layers(tmp_path):
+    """A mapping keeps its order; a .safetensors file has none, so names decide, by number."""
+    squares = {f"{number}.weight": np.full((2, 2), number, dtype=np.float32) for number in (10, 9, 2)}
+    assert [layer.name for layer in load_model(squares)] == ["10", "9", "2"]
+    save_file(squares, tmp_path / "net.safetensors")
+    assert [layer.name for layer in load_model(tmp_path / "net.safetensors")] == ["2", "9", "10"]
+
+
+CONVOLUTIONAL = {
+    "classifier.0.weight": W1, "classifier.0.bias": B1, "classifier.3.weight": W2, "classifier.3.bias": B2,
+    "features.0.weight": np.zeros((2, 1, 3, 3), dtype=np.float32), "features.0.bias": np.zeros(2, dtype=np.float32),
+    "features.1.weight": np.ones(2, dtype=np.float32), "features.1.running_mean": np.zeros(2, dtype=np.float32),
+}
+
+
+def test_tail_behind_convolutions(tmp_path):
+    save_file(CONVOLUTIONAL, tmp_path / "net.safetensors")
+    network = load_model(tmp_path / "net.safetensors")
+    assert_expected(network)
+    assert network.notes == ("2 layers that are not fully connected are left to the host: inputs and calibration data are the features that layer "
+                             "classifier.0 takes",)
+
+
+def test_normalisation_between_fully_connected_layers_is_not_lost():
+    with pytest.raises(ModelError, match=r"Layer classifier\.1 normalises 6 features, .*: give the model as ONNX or torch"):
+        load_model(CONVOLUTIONAL | {"classifier.1.weight": np.ones(6, dtype=np.float32)})
+
+
+def test_chosen_layers():
+    assert_expected(load_model(CONVOLUTIONAL | {"a.scale": W1}, layers=["classifier.0", "classifier.3"]))
+    only = load_model(CONVOLUTIONAL, layers=["classifier.0"])
+    assert np.allclose(only.predict(X), X @ W1.T + B1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("layers", "text"), [
+    (["fc"], r"The model has no layer 'fc'; there are classifier\.0 \[6, 4\], classifier\.3 \[3, 6\]"),
+    (["features.0"], r"Layer features\.0 has a weight of shape \[2, 1, 3, 3\] and is not fully connected"),
+    (["classifier.3", "classifier.0"], r"Layer classifier\.0 takes 4 inputs, but layer classifier\.3 before it has 3 outputs"),
+    ("classifier.0", r"layers must be one or more names of layers, not 'classifier\.0'"),
+    ([], r"layers must be one or more names of layers, not \[\]"),
 ])
-def test_onnx_graphs(tmp_path, nodes, constants):
-    assert_expected(load_model(onnx_model(tmp_path, nodes, constants)))
-
-
-def test_onnx_without_bias_and_with_relu_at_the_end(tmp_path):
-    path = onnx_model(tmp_path, [("Gemm", ["x", "w1"], "h", {"transB": 1}), ("Relu", ["h"], "y", {})], {"w1": W1})
-    network = load_model(path)
-    assert network.layers[0].relu and not network.layers[0].bias.any()
-
-
-def test_onnx_cut_behind_a_convolution(tmp_path):
-    path = onnx_model(tmp_path, [("Conv", ["x", "k"], "c", {}), ("Flatten", ["c"], "f", {}), ("Gemm", ["f", "w1", "b1"], "y", {"transB": 1})],
-                      CONSTANTS | {"k": np.zeros((1, 1, 1, 1), dtype=np.float32)}, shape=[1, 1, 2, 2])
-    text = r"Operator Conv 'Conv_0' of .* cut the model behind it, e\.g\. onnx\.utils\.extract_model\(.*, 'cut\.onnx', \['c'\], \['y'\]\)"
+def test_unusable_choices(layers, text):
     with pytest.raises(ModelError, match=text):
-        load_model(path)
-
-
-def test_onnx_cut_before_a_softmax_works_as_told(tmp_path):
-    path = onnx_model(tmp_path, [("Gemm", ["x", "w1", "b1"], "h", {"transB": 1}), ("Softmax", ["h"], "y", {})], CONSTANTS, results=6)
-    with pytest.raises(ModelError, match=r"Operator Softmax 'Softmax_1' .* before it, .* \['x'\], \['h'\]\)"):
-        load_model(path)
-    onnx.utils.extract_model(str(path), str(tmp_path / "cut.onnx"), ["x"], ["h"])
-    assert np.allclose(load_model(tmp_path / "cut.onnx").predict(X), X @ W1.T + B1, atol=1e-5)
-
-
-@pytest.mark.parametrize(("nodes", "text"), [
-    ([("Relu", ["x"], "r", {}), ("Gemm", ["r", "w1"], "y", {"transB": 1})], r"Relu 'Relu_0' .*before the first fully connected layer"),
-    ([("Gemm", ["x", "w1"], "h", {"transB": 1}), ("Add", ["h", "h"], "y", {})], r"Add that is not the bias of a MatMul"),
-    ([("Gemm", ["x", "w1"], "h", {"transB": 1, "transA": 1}), ("Relu", ["h"], "y", {})], r"Gemm with a transposed or variable operand"),
-    ([("Gemm", ["x", "w1", "w2"], "y", {"transB": 1})], r"bias of shape \[3, 6\] for 6 outputs"),
-    ([("MatMul", ["x", "x"], "y", {})], r"MatMul without a constant matrix"),
-    ([("Flatten", ["x"], "f", {"axis": 0}), ("Gemm", ["f", "w1"], "y", {"transB": 1})], r"Flatten with another axis than 1"),
-    ([("Reshape", ["x", "s"], "f", {}), ("Gemm", ["f", "w1"], "y", {"transB": 1})], r"Reshape to something else than \[samples, features\]"),
-    ([("Gemm", ["x", "w1"], "h", {"transB": 1}), ("Sigmoid", ["x"], "s2", {}), ("Relu", ["h"], "y", {})], r"Operator Sigmoid"),
-    ([("Gemm", ["x", "w1"], "h", {"transB": 1})], r"is not a chain: its output 'y' does not follow from 'h'"),
-    ([("Identity", ["x"], "y", {})], r"no fully connected layer"),
-])
-def test_unusable_onnx_graphs(tmp_path, nodes, text):
-    with pytest.raises(ModelError, match=text):
-        load_model(onnx_model(tmp_path, nodes, CONSTANTS | {"s": np.array([4])}))
-
-
-def test_damaged_onnx_file(tmp_path):
-    (tmp_path / "a.onnx").write_bytes(b"\xffnot a protobuf")
-    with pytest.raises(ModelError, match=r"a\.onnx is not a readable ONNX file"):
-        load_model(tmp_path / "a.onnx")
-
-
-def test_missing_onnx_package_is_named(tmp_path, monkeypatch):
-    (tmp_path / "a.onnx").write_bytes(b"")
-    real = builtins.__import__
-
-    def without_onnx(name, *arguments):
-        if name == "onnx":
-            raise ImportError(name)
-        return real(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without_onnx)
-    with pytest.raises(ToolError, match=r"needs onnx: pip install 'permfc\[onnx\]'"):
-        load_model(tmp_path / "a.onnx")
-
-
-# --- torch objects, recognised by their looks -------------------------------------------------------------------------------------
-
-
-class Module:
-    """Looks like a torch module."""
-
-    def __init__(self, *children, **attributes):
-        self._children = children
-        self.__dict__.update(attributes)
-
-    def state_dict(self):
-        return {}
-
-    def named_children(self):
-        return [(str(number), child) for number, child in enumerate(self._children)]
-
-
-class Sequential(Module):
-    pass
-
-
-class ReLU(Module):
-    pass
-
-
-class Dropout(Module):
-    pass
-
-
-class Tanh(Module):
-    pass
-
-
-class Linear(Module):
-    pass
-
-
-def linear(weight, bias):
-    return Linear(weight=weight, bias=bias, out_features=len(weight))
-
-
-def test_module_like_objects():
-    assert_expected(load_model(Sequential(Sequential(linear(W1, B1), ReLU()), Dropout(), linear(W2, B2))))
-    bare = load_model(Sequential(linear(W1, None), linear(W2, B2), ReLU()))
-    assert [layer.relu for layer in bare] == [False, True]
-    assert [layer.name for layer in bare] == ["0", "1"]
-    assert len(load_model(linear(W1, B1))) == 1
-
-
-def test_unusable_modules():
-    with pytest.raises(ModelError, match=r"Module 1\.0 is a Tanh, which is not part of a fully connected network"):
-        load_model(Sequential(linear(W1, B1), Sequential(Tanh())))
-    with pytest.raises(ModelError, match=r"Module 0 is a ReLU"):
-        load_model(Sequential(ReLU(), linear(W1, B1)))
-    with pytest.raises(ModelError, match=r"A torch model must be an nn\.Sequential, not Tanh"):
-        load_model(Tanh())
-
-
-def test_real_torch_objects():
-    torch = pytest.importorskip("torch")
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(6, 3))
-    with torch.no_grad():
-        for parameter, value in zip(model.parameters(), (W1, B1, W2, B2), strict=True):
-            parameter.copy_(torch.from_numpy(value))
-    assert_expected(load_model(model))
-    assert_expected(load_model(model.state_dict()))
-    halves = load_model(model.to(torch.bfloat16).state_dict())
-    assert np.allclose(halves.predict(X), EXPECTED, atol=0.2)
+        load_model(CONVOLUTIONAL, layers=layers)

@@ -6,12 +6,16 @@ import io
 from pathlib import Path
 
 import numpy as np
+from rich.markup import escape
 
 from permfc import image, model_file
 from permfc.errors import InputError
 from permfc.files import read_file
 from permfc.format import MAGIC
+from permfc.importers import FloatNetwork, load_model
 from permfc.network import Network
+
+from .console import messages
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -29,6 +33,27 @@ def read_array(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} holds several arrays; save the one to use with numpy.save")
     return array
+
+
+def layer_names(layers: str | None) -> list[str] | None:
+    """The names in a list that commas divide."""
+    return None if layers is None else [name.strip() for name in layers.split(",") if name.strip()]
+
+
+def read_model(path: Path, layers: str | None, kernel: str | None) -> FloatNetwork:
+    """The trained network in a file, with what the user should know about it printed as messages.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be used.
+    ToolError
+        If reading it needs a package that is not installed.
+    """
+    network = load_model(path, layer_names(layers), kernel)
+    for note in network.notes:
+        messages.print(f"[bold]Note:[/] {escape(note)}", soft_wrap=True, highlight=False)
+    return network
 
 
 def read_network(path: Path) -> tuple[Network, int | None]:

@@ -14,6 +14,7 @@ from permfc.errors import PermfcError
 from .compress import compress
 from .console import messages
 from .demo.command import demo
+from .features import features
 from .info import info
 from .pack import pack
 from .simulate import simulate
@@ -52,7 +53,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compress, info, pack, simulate, synth, demo):
+for command in (compress, features, info, pack, simulate, synth, demo):
     app.command()(command)
 
 

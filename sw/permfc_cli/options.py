@@ -8,4 +8,10 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+LayerNames = Annotated[
+    str | None, typer.Option("--layers", metavar="NAME,...", help="Fully connected layers to take, in order of execution, if the model has more.")
+]
+Kernel = Annotated[
+    str | None, typer.Option(metavar="out-in|in-out", help="Order of a weight's dimensions in .npz, .safetensors or .pt, if its name does not tell.")
+]
 NetworkFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A compressed network (.safetensors) or an image.")]

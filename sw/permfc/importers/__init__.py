@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ModelError
-from .arrays import network_from_arrays, read_npz, read_safetensors
+from .array_files import read_npz, read_safetensors, read_torch
+from .arrays import network_from_arrays
 from .float_network import FloatLayer, FloatNetwork
-from .onnx_graph import read_onnx
-from .torch_objects import is_torch_module, network_from_module, state_dict_arrays
+from .onnx_graph import load_onnx, onnx_tail
+from .torch_module import is_torch_module, module_tail, state_dict_arrays
 
 __all__ = ["FloatLayer", "FloatNetwork", "load_model"]
 
-_READERS = {".npz": read_npz, ".safetensors": read_safetensors, ".onnx": read_onnx}
+_ARRAY_FILES = {".npz": read_npz, ".safetensors": read_safetensors, ".pt": read_torch, ".pth": read_torch}
+_ENDINGS = (*_ARRAY_FILES, ".onnx")
 
 
-def load_model(model: object) -> FloatNetwork:
-    """A trained fully connected network from a file or an object.
+def load_model(model: object, layers: Sequence[str] | None = None, kernel: str | None = None) -> FloatNetwork:
+    """A trained fully connected network, or the fully connected tail of a convolutional one, from a file or an object.
 
     Parameters
     ----------
-    model : FloatNetwork, path, mapping of names to arrays or tensors, or torch nn.Sequential
-        A path must end in .npz, .safetensors or .onnx. Mappings, .npz and .safetensors hold ``<layer>.weight`` [outputs, inputs] and
-        ``<layer>.bias`` (or with ``_`` for the dot); ReLU is assumed between layers and none after the last.
+    model : FloatNetwork, path, mapping of names to arrays or tensors, or torch module
+        A path must end in .npz, .safetensors, .pt, .pth or .onnx. Mappings and files of arrays hold ``<layer>.weight`` [outputs, inputs] or
+        ``<layer>.kernel`` [inputs, outputs], and ``<layer>.bias`` (``_`` and ``/`` will do for the dot); ReLU is assumed between layers and none
+        after the last. Modules and ONNX graphs tell themselves.
+    layers : names of layers, optional
+        Those to take, in order of execution, if a model holds more.
+    kernel : "out-in" or "in-out", optional
+        Order of the dimensions of matrices in mappings and files of arrays, if their names do not tell.
 
     Returns
     -------
@@ -36,21 +43,27 @@ def load_model(model: object) -> FloatNetwork:
     ToolError
         If reading it needs a package that is not installed.
     """
+    if isinstance(layers, str) or (layers is not None and not layers):
+        raise ModelError(f"layers must be one or more names of layers, not {layers!r}")
     if isinstance(model, FloatNetwork):
         return model
     if isinstance(model, (str, Path)):
-        return _read(Path(model))
+        return _read(Path(model), layers, kernel)
     if isinstance(model, Mapping):
-        return network_from_arrays(state_dict_arrays(model), keep_order=True)
+        return network_from_arrays(state_dict_arrays(model), layers, kernel)
     if is_torch_module(model):
-        return network_from_module(model)
-    raise ModelError(f"A model must be a path, a mapping of names to arrays or a torch nn.Sequential, not {type(model).__name__}")
+        return module_tail(model, layers).network
+    raise ModelError(f"A model must be a path, a mapping of names to arrays or a torch module, not {type(model).__name__}")
 
 
-def _read(path: Path) -> FloatNetwork:
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ModelError(f"Model {path} must be a file of type {', '.join(_READERS)}, not {path.suffix or 'without an ending'!r}")
+def _read(path: Path, layers: Sequence[str] | None, kernel: str | None) -> FloatNetwork:
+    ending = path.suffix.lower()
+    if ending not in _ENDINGS:
+        raise ModelError(f"Model {path} must be a file of type {', '.join(_ENDINGS)}, not {path.suffix or 'without an ending'!r}")
     if not path.is_file():
         raise ModelError(f"Model {path} does not exist")
-    return reader(path)
+    if ending == ".onnx":
+        if kernel is not None:
+            raise ModelError(f"--kernel is for files of arrays; {path} tells the order of its dimensions itself")
+        return onnx_tail(load_onnx(path), path, layers).network
+    return network_from_arrays(_ARRAY_FILES[ending](path), layers, kernel, keep_order=ending != ".safetensors")  # those are sorted by name

@@ -70,6 +70,8 @@ class FloatNetwork:
     Members
     -------
     layers : tuple of FloatLayer
+    notes : tuple of str
+        What a user should know about how they were read, e.g. what is left to the host; one sentence each.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class FloatNetwork:
     """
 
     layers: tuple[FloatLayer, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:

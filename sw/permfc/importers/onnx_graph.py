@@ -1,65 +1,65 @@
-"""Networks from ONNX files: a chain of Gemm or MatMul + Add, Relu, and operators that change nothing for a batch of vectors."""
+"""The fully connected layers of ONNX files, as the exporters of torch and Keras write them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ModelError, ToolError
-from .float_network import FloatLayer, FloatNetwork
+from .chain import Blocker, Role, Source, Step, Tail, read_tail
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-_SUPPORTED = ("Gemm", "MatMul", "Add", "Relu", "Flatten", "Reshape", "Identity", "Dropout")
+_FINAL = ("Softmax", "LogSoftmax", "Sigmoid")
+_PASS = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze")
 
 
-def read_onnx(path: Path) -> FloatNetwork:
-    """The network in an ONNX file."""
+def load_onnx(path: Path) -> ModelProto:
+    """The model in an ONNX file, with the weights that stand in files beside it.
+
+    Raises
+    ------
+    ModelError
+        If it is not readable.
+    ToolError
+        If onnx is not installed.
+    """
     try:
         import onnx
     except ImportError as error:
         raise ToolError(f"Reading {path} needs onnx: pip install 'permfc[onnx]'") from error
     try:
-        model = onnx.load(path)
+        return onnx.load(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"Model {path} keeps its weights in a file beside it that is missing: {error}") from error
     except Exception as error:  # protobuf's own exceptions differ between its versions
         raise ModelError(f"Model {path} is not a readable ONNX file: {error}") from error
-    return _Chain(model, path).network()
 
 
-@dataclass
-class _Pending:
-    """A layer that later nodes may still give a bias or a ReLU."""
-
-    name: str
-    weight: np.ndarray
-    bias: np.ndarray | None
-    relu: bool = False
-
-    def finished(self) -> FloatLayer:
-        bias = np.zeros(len(self.weight), dtype=np.float32) if self.bias is None else self.bias
-        return FloatLayer(self.weight, bias, self.relu, self.name)
+def onnx_tail(model: ModelProto, path: Path, layers: Sequence[str] | None = None) -> Tail:
+    """The fully connected layers at the end of a model, or those named; ``cut`` is the name of the tensor they start from."""
+    graph = _Graph(model, path)
+    return read_tail(graph.walk(layers[-1] if layers else None), graph.source, layers)
 
 
-class _Chain:
-    """Walks the graph from its input to its output, one node after the other."""
+class _Graph:
+    """A model's nodes by what they produce and consume."""
 
     def __init__(self, model: ModelProto, path: Path) -> None:
         from onnx import numpy_helper
 
         self.path = path
-        self.graph = model.graph
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         self.nodes = [node for node in model.graph.node if not self._fold(node)]
-        inputs = [value.name for value in model.graph.input if value.name not in self.constants]
-        if len(inputs) != 1 or len(model.graph.output) != 1:
-            raise ModelError(f"Model {path} must have one input and one output, not {len(inputs)} and {len(model.graph.output)}")
-        self.tensor = self.input = inputs[0]
-        self.output = model.graph.output[0].name
-        self.layers: list[_Pending] = []
+        self.producers = {output: node for node in self.nodes for output in node.output}
+        self.outputs = [value.name for value in model.graph.output]
+        shapes = {names[0]: list(self._weight(node).shape) for node in self.nodes for names in [self._layer_names(node)] if names}
+        convolutional = any(node.op_type in ("Conv", "ConvTranspose", "QLinearConv") for node in self.nodes)
+        self.source = Source(str(path), shapes, convolutional)
 
     def _fold(self, node: NodeProto) -> bool:
         """Evaluate a node that only rearranges constants."""
@@ -67,10 +67,8 @@ class _Chain:
 
         if node.op_type == "Constant":
             attributes = _attributes(node)
-            if "value" in attributes:
-                self.constants[node.output[0]] = numpy_helper.to_array(attributes["value"])
-            else:
-                self.constants[node.output[0]] = np.asarray(next(iter(attributes.values())))
+            value = attributes.get("value")
+            self.constants[node.output[0]] = np.asarray(next(iter(attributes.values()))) if value is None else numpy_helper.to_array(value)
         elif node.op_type in ("Transpose", "Identity") and node.input[0] in self.constants:
             value = self.constants[node.input[0]]
             self.constants[node.output[0]] = value if node.op_type == "Identity" else np.transpose(value, _attributes(node).get("perm"))
@@ -78,84 +76,114 @@ class _Chain:
             return False
         return True
 
-    def network(self) -> FloatNetwork:
-        for node in self.nodes:
-            if self.tensor == self.output:
-                break
-            if self.tensor not in node.input or node.op_type not in _SUPPORTED:
-                raise self._unsupported(node)
-            getattr(self, f"_{node.op_type.lower()}")(node)
-            self.tensor = node.output[0]
-        if self.tensor != self.output:
-            raise ModelError(f"Model {self.path} is not a chain: its output {self.output!r} does not follow from {self.tensor!r}")
-        return FloatNetwork(tuple(layer.finished() for layer in self.layers))
+    def walk(self, last: str | None) -> Iterator[Step | Blocker]:
+        """The operators from the output, or from behind layer ``last``, back towards the input."""
+        tensor, passed_layer = self._end(last), False
+        while tensor in self.producers:
+            node = self.producers[tensor]
+            step = self._step(node)
+            if step is None or (step.role is Role.FINAL and passed_layer):
+                operands = " with a variable, transposed or higher-dimensional operand" if node.op_type in ("Gemm", "MatMul") else ""
+                yield Blocker(_label(node) + operands)
+                return
+            passed_layer |= step.role is Role.LAYER
+            tensor = str(step.cut)
+            yield step
 
-    def _gemm(self, node: NodeProto) -> None:
-        attributes = _attributes(node)
-        weight = self.constants.get(node.input[1])
-        offset = node.input[2] if len(node.input) > 2 else ""
-        if attributes.get("transA", 0) or weight is None or (offset and offset not in self.constants):
-            raise self._unsupported(node, "Gemm with a transposed or variable operand")
-        weight = weight if attributes.get("transB", 0) else weight.T
+    def _end(self, last: str | None) -> str:
+        """The tensor with the results."""
+        if last is None:
+            if len(self.outputs) != 1:
+                raise ModelError(f"Model {self.path} has the outputs {', '.join(self.outputs)}: name the layers to take with --layers; "
+                                 f"there are {self.source.inventory}")
+            return self.outputs[0]
+        node = next((node for node in self.nodes if last in self._layer_names(node)), None)
+        if node is None:
+            raise ModelError(f"Model {self.path} has no fully connected layer {last!r}; it has {self.source.inventory}")
+        while True:
+            tensor = node.output[0]
+            consumers = [other for other in self.nodes if tensor in other.input]
+            step = self._step(consumers[0]) if len(consumers) == 1 else None
+            if step is None or step.role not in (Role.AFFINE, Role.RELU, Role.PASS) or tensor in self.outputs:
+                return tensor
+            node = consumers[0]
+
+    def _step(self, node: NodeProto) -> Step | None:
+        """What a node means to a chain; None if it cannot be part of one."""
+        attributes, label = _attributes(node), _label(node)
+        if node.op_type in _FINAL:
+            return Step(Role.FINAL, label, cut=node.input[0])
+        if node.op_type in _PASS and self._keeps_vectors(node, attributes):
+            return Step(Role.PASS, label, cut=node.input[0])
+        if node.op_type == "Relu":
+            return Step(Role.RELU, label, lambda chain: chain.relu(label), cut=node.input[0])
+        if node.op_type == "Add":
+            return self._add(node, label)
+        if node.op_type == "BatchNormalization":
+            return self._batch_norm(node, attributes, label)
+        if self._layer_names(node):
+            return self._layer(node, attributes)
+        return None
+
+    def _layer_names(self, node: NodeProto) -> tuple[str, ...]:
+        """What a fully connected layer may be called; nothing if this node is none."""
+        if node.op_type not in ("Gemm", "MatMul") or _attributes(node).get("transA", 0):
+            return ()
+        weight, bias = node.input[1], node.input[2] if len(node.input) > 2 else ""
+        if self.constants.get(weight, np.empty(0)).ndim != 2 or node.input[0] in self.constants or (bias and bias not in self.constants):
+            return ()
+        module = weight.removesuffix(".weight")
+        names = (module if module != weight else node.name or node.output[0], node.name, node.output[0], weight)
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    def _weight(self, node: NodeProto) -> np.ndarray:
+        """Of a fully connected layer, [outputs, inputs]."""
+        weight = self.constants[node.input[1]]
+        return weight if _attributes(node).get("transB", 0) else weight.T
+
+    def _layer(self, node: NodeProto, attributes: dict) -> Step:
+        weight, names = attributes.get("alpha", 1.0) * self._weight(node), self._layer_names(node)
         bias = None
-        if offset:
-            bias = attributes.get("beta", 1.0) * self._per_output(node, self.constants[offset], weight.shape[0])
-        self.layers.append(_Pending(_label(node), attributes.get("alpha", 1.0) * weight, bias))
+        if len(node.input) > 2 and node.input[2]:
+            value = attributes.get("beta", 1.0) * self.constants[node.input[2]]
+            if value.size not in (1, len(weight)) or value.size != (value.shape[-1] if value.ndim else 1):
+                raise ModelError(f"{_label(node)} of {self.path} adds a bias of shape {list(value.shape)} to {len(weight)} outputs; "
+                                 "one value for each output is supported")
+            bias = np.broadcast_to(value.reshape(-1), len(weight))
+        return Step(Role.LAYER, _label(node), lambda chain: chain.layer(names[0], weight, bias), weight.shape[1], names, node.input[0])
 
-    def _matmul(self, node: NodeProto) -> None:
-        weight = self.constants.get(node.input[1])
-        if weight is None or weight.ndim != 2:
-            raise self._unsupported(node, "MatMul without a constant matrix as second operand")
-        self.layers.append(_Pending(_label(node), weight.T, None))
+    def _add(self, node: NodeProto, label: str) -> Step | None:
+        variable = [name for name in node.input if name not in self.constants]
+        constant = [self.constants[name] for name in node.input if name in self.constants]
+        if len(variable) != 1 or len(constant) != 1 or constant[0].size != (constant[0].shape[-1] if constant[0].ndim else 1):
+            return None
+        shift = constant[0].reshape(-1)
+        return Step(Role.AFFINE, label, lambda chain: chain.affine(label, np.ones_like(shift), shift), shift.size, cut=variable[0])
 
-    def _add(self, node: NodeProto) -> None:
-        other = node.input[1] if node.input[0] == self.tensor else node.input[0]
-        if other not in self.constants or not self.layers or self.layers[-1].bias is not None or self.layers[-1].relu:
-            raise self._unsupported(node, "Add that is not the bias of a MatMul before it")
-        self.layers[-1].bias = self._per_output(node, self.constants[other], len(self.layers[-1].weight))
+    def _batch_norm(self, node: NodeProto, attributes: dict, label: str) -> Step | None:
+        if attributes.get("training_mode", 0) or not all(name in self.constants for name in node.input[1:5]):
+            return None
+        gamma, beta, mean, variance = (self.constants[name] for name in node.input[1:5])
+        scale = gamma / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5)))
+        shift = beta - mean * scale
+        return Step(Role.AFFINE, label, lambda chain: chain.affine(label, scale, shift), scale.size, cut=node.input[0])
 
-    def _relu(self, node: NodeProto) -> None:
-        if not self.layers:
-            raise self._unsupported(node, "Relu before the first fully connected layer")
-        self.layers[-1].relu = True
-
-    def _flatten(self, node: NodeProto) -> None:
-        if _attributes(node).get("axis", 1) != 1:
-            raise self._unsupported(node, "Flatten with another axis than 1")
-
-    def _reshape(self, node: NodeProto) -> None:
-        shape = self.constants.get(node.input[1])
-        if shape is None or shape.size != 2:
-            raise self._unsupported(node, "Reshape to something else than [samples, features]")
-
-    def _identity(self, node: NodeProto) -> None:
-        """Nothing to do."""
-
-    def _dropout(self, node: NodeProto) -> None:
-        """Nothing to do at inference."""
-
-    def _per_output(self, node: NodeProto, value: np.ndarray, outputs: int) -> np.ndarray:
-        """A bias broadcast to one value an output."""
-        if value.size not in (1, outputs) or value.size != (value.shape[-1] if value.ndim else 1):
-            raise self._unsupported(node, f"bias of shape {list(value.shape)} for {outputs} outputs")
-        return np.broadcast_to(value.reshape(-1), (outputs,)).copy()
-
-    def _unsupported(self, node: NodeProto, what: str = "") -> ModelError:
-        """An error that names the node and how to cut the model there."""
-        reason = f" ({what})" if what else ""
-        if self.layers:
-            where, inputs, outputs = "before", self.input, self.tensor
-        else:
-            where, inputs, outputs = "behind", node.output[0], self.output
-        return ModelError(f"Operator {node.op_type} {_label(node)!r} of {self.path}{reason} is not part of a fully connected network: cut the "
-                          f"model {where} it, e.g. onnx.utils.extract_model({str(self.path)!r}, 'cut.onnx', [{inputs!r}], [{outputs!r}])")
+    def _keeps_vectors(self, node: NodeProto, attributes: dict) -> bool:
+        """Whether the node gives a vector for every sample and changes no value."""
+        if node.op_type == "Flatten":
+            return attributes.get("axis", 1) == 1
+        if node.op_type == "Reshape":
+            shape = self.constants.get(node.input[1])
+            parts = self.producers.get(node.input[1])
+            return shape.size == 2 if shape is not None else parts is not None and parts.op_type == "Concat" and len(parts.input) == 2
+        return True
 
 
-def _attributes(node: NodeProto) -> dict[str, object]:
+def _attributes(node: NodeProto) -> dict:
     from onnx import helper
 
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def _label(node: NodeProto) -> str:
-    return node.name or node.output[0]
+    return f"Operator {node.op_type} {node.name or node.output[0]!r}"

@@ -1,0 +1,204 @@
+"""From the operators of a graph to fully connected layers: which of them the engine takes, and what is folded into what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from ..errors import ModelError
+from .float_network import FloatLayer, FloatNetwork
+
+
+class Role(Enum):
+    """What an operator means to a chain of fully connected layers."""
+
+    LAYER = "a fully connected layer"
+    AFFINE = "a factor and an offset for every feature"
+    RELU = "ReLU"
+    PASS = "nothing, for a batch of vectors at inference"
+    FINAL = "a monotonic function of the results, which the host may apply"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator that a chain understands.
+
+    Members
+    -------
+    role : Role
+    label : str
+        What messages call it.
+    apply : function (Chain)
+        Adds it to a chain.
+    size : int
+        Features of an AFFINE, inputs of a LAYER.
+    names : tuple of str
+        By which a user may choose a LAYER; the first is the layer's name.
+    cut : object
+        What its input is called in the model.
+    """
+
+    role: Role
+    label: str
+    apply: Callable[[Chain], None] = field(default=lambda chain: None, compare=False)
+    size: int = 0
+    names: tuple[str, ...] = ()
+    cut: object = None
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """An operator that no chain has, where a walk from the results towards the inputs ends."""
+
+    label: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model that is read.
+
+    Members
+    -------
+    name : str
+        The file or module.
+    layers : dict of str to [outputs, inputs]
+        All fully connected layers it has, by name.
+    convolutional : bool
+        Whether it has convolutions, which the host is expected to keep.
+    """
+
+    name: str
+    layers: dict[str, list[int]]
+    convolutional: bool
+
+    @property
+    def inventory(self) -> str:
+        """Value of a list of the layers for messages."""
+        return ", ".join(f"{name} {shape}" for name, shape in self.layers.items()) or "none"
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The fully connected part of a model.
+
+    Members
+    -------
+    network : FloatNetwork
+    cut : object
+        What its input is called in the model; None if it is the model's own input.
+    """
+
+    network: FloatNetwork
+    cut: object
+
+
+class Chain:
+    """Collects layers in the order of their execution."""
+
+    def __init__(self) -> None:
+        self._layers: list[FloatLayer] = []
+        self._waiting: tuple[str, np.ndarray, np.ndarray] | None = None  # an affine step that only the next layer can absorb
+
+    def layer(self, name: str, weight: np.ndarray, bias: np.ndarray | None) -> None:
+        """Append y = W x + b."""
+        bias = np.zeros(len(weight), dtype=np.float32) if bias is None else bias
+        if self._waiting is not None:
+            label, scale, shift = self._waiting
+            if len(scale) != weight.shape[1]:
+                raise ModelError(f"{label} has {len(scale)} features, but layer {name} behind it takes {weight.shape[1]}")
+            weight, bias = weight * scale, bias + weight @ shift
+            self._waiting = None
+        self._layers.append(FloatLayer(weight, bias, False, name))
+
+    def affine(self, label: str, scale: np.ndarray, shift: np.ndarray) -> None:
+        """Fold scale * y + shift into the layer before it or, behind a ReLU, into the next one."""
+        if not self._layers or self._layers[-1].relu:
+            if self._waiting is not None:
+                scale, shift = self._waiting[1] * scale, self._waiting[2] * scale + shift
+            self._waiting = (label, scale, shift)
+            return
+        last = self._layers[-1]
+        if len(scale) not in (1, last.outputs):
+            raise ModelError(f"{label} has {len(scale)} features, but layer {last.name} before it has {last.outputs} outputs")
+        scale, shift = np.broadcast_to(scale, last.outputs), np.broadcast_to(shift, last.outputs)
+        self._layers[-1] = FloatLayer(last.weight * scale[:, None], last.bias * scale + shift, False, last.name)
+
+    def relu(self, label: str) -> None:
+        """Give the last layer a ReLU."""
+        if self._waiting is not None:
+            raise ModelError(f"{label} follows {self._waiting[0]} without a fully connected layer between, and cannot be folded")
+        last = self._layers[-1]
+        self._layers[-1] = FloatLayer(last.weight, last.bias, True, last.name)
+
+    def network(self, notes: tuple[str, ...]) -> FloatNetwork:
+        if self._waiting is not None:
+            raise ModelError(f"{self._waiting[0]} follows the last ReLU and cannot be folded into a layer: leave it to the host")
+        return FloatNetwork(tuple(self._layers), notes)
+
+
+def read_tail(walk: Iterable[Step | Blocker], source: Source, chosen: Sequence[str] | None) -> Tail:
+    """The last fully connected layers of a model.
+
+    Parameters
+    ----------
+    walk : Steps from the results towards the inputs; a Blocker ends it.
+    source : Source
+    chosen : names of layers, optional
+        Exactly these, in order of execution, whatever stands before them; ``walk`` begins behind the last one.
+
+    Raises
+    ------
+    ModelError
+        If there is no fully connected layer, the chosen ones do not follow each other, or some would be left out unasked.
+    """
+    found = list(walk)
+    blocker = found.pop() if found and isinstance(found[-1], Blocker) else None
+    steps = [step for step in reversed(found) if step.role is not Role.FINAL]
+    if not any(step.role is Role.LAYER for step in steps):
+        raise _no_layer(source, blocker)
+    first = _first_layer(steps, source, blocker) if chosen is None else _first_chosen(steps, source, chosen, blocker)
+    notes = [f"{step.label} is left to the host: results are those before it" for step in found if step.role is Role.FINAL]
+    whole = blocker is None and all(step.role is Role.PASS or (step.role is Role.AFFINE and step.size == steps[first].size) for step in steps[:first])
+    if not whole:
+        steps = steps[first:]
+        notes.append(f"What stands before layer {steps[0].names[0]} of {source.name} is left to the host: inputs and calibration data are the "
+                     f"{steps[0].size} features that the layer takes (permfc features computes them)")
+    chain = Chain()
+    for step in steps:
+        step.apply(chain)
+    return Tail(chain.network(tuple(notes)), None if whole else steps[0].cut)
+
+
+def _first_layer(steps: list[Step], source: Source, blocker: Blocker | None) -> int:
+    """The first layer, unless others would be lost that no convolution explains."""
+    taken = [step.names[0] for step in steps if step.role is Role.LAYER]
+    lost = [name for name in source.layers if name not in taken]
+    if lost and blocker and not source.convolutional:
+        raise ModelError(f"{blocker.label} of {source.name} cannot be part of a fully connected network, but layer {lost[-1]} stands before or "
+                         f"beside it: name the layers to take, --layers {','.join(taken)} for those behind it; there are {source.inventory}")
+    return next(index for index, step in enumerate(steps) if step.role is Role.LAYER)
+
+
+def _first_chosen(steps: list[Step], source: Source, chosen: Sequence[str], blocker: Blocker | None) -> int:
+    """The first chosen layer, if the chosen ones are all that follow it."""
+    layers = [(index, step) for index, step in enumerate(steps) if step.role is Role.LAYER]
+    start = next((number for number, (_, step) in enumerate(layers) if chosen[0] in step.names), None)
+    if start is None:
+        reason = f"{blocker.label} stands between them" if blocker else "it does not come first"
+        raise ModelError(f"Layers {','.join(chosen)} of {source.name} are no chain, since {reason}: choose others of {source.inventory}")
+    following = layers[start:]
+    if len(following) != len(chosen) or not all(name in step.names for name, (_, step) in zip(chosen, following, strict=True)):
+        between = ",".join(step.names[0] for _, step in following)
+        raise ModelError(f"Layers {','.join(chosen)} of {source.name} are not consecutive: from the first to the last there are {between}")
+    return following[0][0]
+
+
+def _no_layer(source: Source, blocker: Blocker | None) -> ModelError:
+    if not source.layers:
+        return ModelError(f"{source.name} has no fully connected layer" + (f" that an engine can have; {blocker.label} is none" if blocker else ""))
+    reason = f"{blocker.label} stands between its last fully connected layer and its output" if blocker else "its output does not depend on any layer"
+    return ModelError(f"{source.name} has no fully connected tail, since {reason}: name the layers to take with --layers; there are "
+                      f"{source.inventory}")

@@ -1,0 +1,45 @@
+"""``permfc features``."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from permfc.features import FeatureNetwork
+from permfc.files import write_file
+
+from . import console, inputs
+from .options import AsJson, LayerNames
+
+
+def features(
+    model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A trained convolutional network, .onnx.")],
+    x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Its inputs, e.g. images, .npy [batch, ...].")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the features go, .npy float32 [batch, features].")],
+    layers: LayerNames = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute what the fully connected layers of a convolutional network take, on the host.
+
+    The result serves as calibration data for `permfc compress` and as input for `permfc simulate`. Needs onnxruntime.
+
+    **Examples**
+
+    - `permfc features lenet5.onnx --input digits.npy --out features.npy`
+
+    - `permfc compress lenet5.onnx -o lenet5.safetensors --calibrate features.npy`
+    """
+    network = FeatureNetwork.from_onnx(model, inputs.layer_names(layers))
+    found = network.features(inputs.read_array(x))
+    stream = io.BytesIO()
+    np.save(stream, found)
+    write_file(out, stream.getvalue())
+    table = console.table(f"{out}: {found.shape[0]:,} x {found.shape[1]:,}", {"layer": "left", "inputs": "right", "outputs": "right"})
+    for layer in network.tail:
+        table.add_row(layer.name, f"{layer.inputs:,}", f"{layer.outputs:,}")
+    console.show(as_json, {"file": str(out), "samples": found.shape[0], "features": found.shape[1],
+                           "layers": [{"name": layer.name, "inputs": layer.inputs, "outputs": layer.outputs} for layer in network.tail]}, table)

@@ -1,0 +1,18 @@
+"""A network of two layers that every importer must read, and its results."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from permfc.importers import FloatNetwork
+
+_RNG = np.random.default_rng(0)
+W1, B1 = _RNG.standard_normal((6, 4)).astype(np.float32), _RNG.standard_normal(6).astype(np.float32)
+W2, B2 = _RNG.standard_normal((3, 6)).astype(np.float32), _RNG.standard_normal(3).astype(np.float32)
+X = _RNG.standard_normal((5, 4)).astype(np.float32)
+EXPECTED = np.maximum(X @ W1.T + B1, 0) @ W2.T + B2
+
+
+def assert_expected(network: FloatNetwork) -> None:
+    assert [layer.relu for layer in network] == [True, False]
+    np.testing.assert_allclose(network.predict(X), EXPECTED, atol=1e-5)
