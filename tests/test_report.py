@@ -28,3 +28,10 @@ def test_levels_of_a_network_without_sequences() -> None:
     report = network_report(random_network(2, (20, 10), kinds=[Kind.DENSE8]), EngineConfig())
     assert report.layers[0].levels == 0
     assert report.layers[0].kinds == {"dense8": 20}
+
+
+def test_levels_of_sparse_classes_count_zero() -> None:
+    network = random_network(2, (20, 10), kinds=[Kind.SPARSE], classes=4)
+    found = network_report(network, EngineConfig()).layers[0]
+    assert found.levels == 1 + max(segments.levels.size for segments in network.layers[0].classes)
+    assert found.kinds == {"sparse": 20}

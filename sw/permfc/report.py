@@ -24,7 +24,7 @@ class LayerReport:
     kinds : dict of str to int
         Features by the kind of their class.
     levels : int
-        Most levels of a common sequence of the layer; 0 if it has none.
+        Most values that the weights of a prefix or sparse class have, zero included; 0 if there is no such class.
     zero_weights : float
         Part of the weights that is zero, 0 to 1.
     relu, raw : bool
@@ -100,14 +100,17 @@ def _layer_report(layer: Layer, size: LayerSize) -> LayerReport:
     kinds: Counter[str] = Counter()
     for segments in layer.classes:
         kinds[segments.kind.value] += segments.features
-    prefix = [segments.levels.size for classes in layer.blocks for segments in classes if segments.kind is Kind.PREFIX]
+    levels = [
+        segments.levels.size + (segments.kind is Kind.SPARSE)
+        for classes in layer.blocks for segments in classes if segments.kind in (Kind.PREFIX, Kind.SPARSE)
+    ]
     return LayerReport(
         features=layer.features,
         outputs=layer.outputs,
         blocks=len(layer.blocks),
         classes=len(layer.classes),
         kinds=dict(kinds),
-        levels=max(prefix, default=0),
+        levels=max(levels, default=0),
         zero_weights=1 - np.count_nonzero(layer.weights()) / layer.weights().size,
         relu=layer.relu,
         raw=layer.raw,

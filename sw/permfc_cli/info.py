@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from permfc.config import EngineConfig
-from permfc.network import Network
+from permfc.network import Kind, Network
 from permfc.report import NetworkReport, network_report
 
 from . import console, inputs
@@ -35,7 +35,7 @@ def info(file: NetworkFile, engine: EngineChoice, as_json: AsJson = False) -> No
 def describe(network: Network, config: EngineConfig, name: str, as_json: bool) -> None:
     """Print the figures of a network."""
     report = network_report(network, config)
-    console.show(as_json, {"file": name, **report.as_dict()}, _layers(report, name), _totals(report))
+    console.show(as_json, {"file": name, **report.as_dict()}, _layers(report, name), _kinds(report), _totals(report))
 
 
 def _layers(report: NetworkReport, name: str) -> console.Table:
@@ -48,6 +48,13 @@ def _layers(report: NetworkReport, name: str) -> console.Table:
             f"{layer.zero_weights:.1%}", f"{layer.size.total:,}", f"{layer.size.bits_per_weight:.3f}", result,
         )
     return layers
+
+
+def _kinds(report: NetworkReport) -> console.Table:
+    kinds = console.table("", dict.fromkeys(["inputs of layer", *(kind.value for kind in Kind)], "right"))
+    for number, layer in enumerate(report.layers):
+        kinds.add_row(str(number), *(str(layer.kinds.get(kind.value, 0)) for kind in Kind))
+    return kinds
 
 
 def _totals(report: NetworkReport) -> console.Table:
