@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +60,16 @@ def test_other_tools_can_read_it(tmp_path):
     assert tensors["layers.0.ends"].tolist() == [segments.end for segments in classes]
     assert tensors["layers.0.levels"].shape == (2, len(classes), 16)
     assert tensors["crc32"][0] == zlib.crc32(CONTENT.replace(tensors["crc32"].tobytes(), bytes(4)))
+
+
+def test_tensors_are_those_of_the_document():
+    document = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8").split("## Model file\n", 1)[1]
+    types = {"u8": np.uint8, "i8": np.int8, "u16": np.uint16, "u32": np.uint32, "i32": np.int32, "f32": np.float32}
+    documented = {name: (types[kind], shape.count(",") + 1) for name, kind, shape in
+                  re.findall(r"^\| `([\w.]+)` \| (\w+) \| ([^|]+) \|", document, flags=re.MULTILINE)}
+    stored = safetensors.numpy.load(CONTENT)
+    assert {name.replace("layers.0.", "layers.i."): (tensor.dtype, tensor.ndim) for name, tensor in stored.items()
+            if not name.startswith("layers.1.")} == documented
 
 
 def test_segments_take_whole_bytes_only():

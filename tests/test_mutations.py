@@ -38,7 +38,9 @@ def mutant(module: str, line: str, changed: str) -> SimDevice:
     return SimDevice(CONFIG, verilog="\nmodule ".join(modules))
 
 
-def test_a_bit_of_a_segment(network: Network, x: np.ndarray) -> None:
+@pytest.mark.parametrize("kind", [Kind.PREFIX, Kind.SPARSE])
+def test_a_bit_of_a_segment(kind: Kind, x: np.ndarray) -> None:
+    network = random_network(31, [40, 50, 30], kinds=[kind], raw=False)
     device = sane(CONFIG)
     device.load(network)
     check_run(device, network, x)
