@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +38,12 @@ def engine(request: pytest.FixtureRequest) -> SimDevice:
 def small_engine() -> SimDevice:
     """A simulated engine of one configuration, for tests that do not depend on it."""
     return sane(EngineConfig(lanes=4, bus_bits=16))
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The optional folder of data sets and trained networks; tests that need it skip without."""
+    folder = Path(os.environ.get("PERMFC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: set PERMFC_DATA to the folder with data sets and trained networks")
+    return folder
