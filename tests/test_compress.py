@@ -26,7 +26,8 @@ def random_network(sizes: list[int], seed: int = 0, relu_at_end: bool = False, s
     layers = []
     for number, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         weight = rng.standard_normal((outputs, inputs)) * np.exp(0.5 * rng.standard_normal(inputs)) * scale / np.sqrt(inputs)
-        layers.append(FloatLayer(weight, 0.1 * scale * rng.standard_normal(outputs), relu_at_end or number < len(sizes) - 2, str(number)))
+        bias = 0.1 * scale ** (number + 1) * rng.standard_normal(outputs)  # as the signals
+        layers.append(FloatLayer(weight, bias, relu_at_end or number < len(sizes) - 2, str(number)))
     return FloatNetwork(tuple(layers))
 
 
@@ -35,7 +36,7 @@ def random_inputs(samples: int, features: int, seed: int = 1) -> np.ndarray:
 
 
 def relative_error(network: FloatNetwork, compressed, x: np.ndarray) -> float:
-    wanted, found = network.predict(x), compressed.predict(x)
+    wanted, found = network.predict(x).astype(np.float64), compressed.predict(x).astype(np.float64)
     return float(np.square(wanted - found).sum() / np.square(wanted - wanted.mean(axis=0)).sum())
 
 
