@@ -35,7 +35,7 @@ _STYLE = {
 
 
 @contextmanager
-def _drawing(path: str | Path, width: float, height: float, **options: object) -> Iterator[tuple[Figure, np.ndarray]]:
+def drawing(path: str | Path, width: float, height: float, **options: object) -> Iterator[tuple[Figure, np.ndarray]]:
     """A figure in our style, sizes in inches, and its axes as a 1-D array; saved when the context ends."""
     try:
         from matplotlib import rc_context
@@ -70,7 +70,7 @@ def accuracy_plot(bits: Sequence[float], accuracies: Sequence[float], float_accu
         If matplotlib is not installed.
     """
     percent = 100 * np.asarray(accuracies)
-    with _drawing(path, 4.2, 2.8) as (_, (axis,)):
+    with drawing(path, 4.2, 2.8) as (_, (axis,)):
         axis.axhline(100 * float_accuracy, color=DARK, linewidth=1, linestyle="--", label=f"float32, {100 * float_accuracy:.1f} %")
         axis.plot(bits, percent, color=BLUE, marker="o", label="compressed, golden model")
         for x, y in zip(bits, percent, strict=True):
@@ -103,7 +103,7 @@ def traffic_plot(compressed: Sequence[float], dense_active: Sequence[float], den
     }
     total = np.array(series["int8, everything"][1])
     height = 0.26
-    with _drawing(path, 5.6, 0.75 + 0.62 * len(names)) as (figure, (axis,)):
+    with drawing(path, 5.6, 0.75 + 0.62 * len(names)) as (figure, (axis,)):
         for number, (label, (color, values)) in enumerate(series.items()):
             places = np.arange(len(names)) + (number - 1) * height
             shares = 100 * np.array(values) / total
@@ -137,7 +137,7 @@ def sequence_plot(weights: np.ndarray, layer: Layer, path: str | Path) -> None:
     found = np.sort(weights, axis=0)
     stored = np.sort(layer.weights(), axis=0).astype(float)
     limit = float(np.quantile(np.abs(found), 0.995)) or 1.0
-    with _drawing(path, 7.2, 2.9, ncols=3, width_ratios=(1, 1, 1.15)) as (figure, axes):
+    with drawing(path, 7.2, 2.9, ncols=3, width_ratios=(1, 1, 1.15)) as (figure, axes):
         for axis, values, title in zip(axes, (found, stored), ("sorted segments, float", "common sequences"), strict=False):
             image = axis.imshow(values, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
             axis.grid(visible=False)

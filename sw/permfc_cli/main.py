@@ -11,17 +11,19 @@ from typer.core import TyperGroup
 
 from permfc.errors import PermfcError
 
+from .bench.command import bench
 from .compress import compress
 from .console import messages
 from .demo.command import demo
 from .features import features
+from .finetune import finetune
 from .info import info
 from .pack import pack
 from .simulate import simulate
 from .synth import synth
 
 USER_ERROR = 2
-_EXTRAS = {"amaranth": "sim"}  # optional packages without which a subcommand cannot start, and the extra that installs each
+_EXTRAS = {"amaranth": "sim", "torch": "train"}  # optional packages without which a subcommand cannot start, and the extra that installs each
 
 
 class _Group(TyperGroup):
@@ -53,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compress, features, info, pack, simulate, synth, demo):
+for command in (compress, features, finetune, info, pack, simulate, synth, demo, bench):
     app.command()(command)
 
 

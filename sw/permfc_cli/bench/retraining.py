@@ -1,0 +1,81 @@
+"""The retrained rows: recipes of ``permfc.train``, run or taken from finished runs, and measured again from their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from permfc import model_file
+from permfc.errors import ToolError
+from permfc.importers import load_model
+
+from .measure import Figures, measure_image
+from .problems import Problem
+
+
+@dataclass(frozen=True)
+class Training:
+    """What to train.
+
+    Members
+    -------
+    seeds : int
+        Runs of each recipe, seeds from 0; the one with the median accuracy counts.
+    new : bool
+        Whether to train what has not been trained.
+    """
+
+    seeds: int = 3
+    new: bool = True
+
+
+def retrained(recipe: str, problem: Problem, ratio: float, data: Path, output: Path, training: Training, say: Callable[[str], None]) -> Figures:
+    """The figures of the median run of a recipe.
+
+    Parameters
+    ----------
+    recipe : str
+    problem : Problem
+        Its samples are measured with; its network is replaced by the one that the recipe trains.
+    ratio : float
+        To float32.
+    data, output : Path
+        Folder of the data sets, and of the runs: ``<recipe>-r<ratio>-s<seed>`` below it.
+    training : Training
+    say : function (what)
+        Called as the work goes on.
+
+    Raises
+    ------
+    ToolError
+        If torch is missing, or a run is not finished and new ones are not wanted.
+    """
+    found = []
+    for seed in range(training.seeds):
+        folder = output / f"{recipe}-r{ratio:g}-s{seed}"
+        _train(recipe, folder, ratio, seed, data, training.new, say)
+        found.append(_measure(problem, folder))
+    found.sort(key=lambda figures: figures.accuracy)
+    accuracies = ", ".join(f"{figures.accuracy:.2f}" for figures in found)
+    return replace(found[(len(found) - 1) // 2], note=f"median of {len(found)} seeds: {accuracies}")
+
+
+def _train(recipe: str, folder: Path, ratio: float, seed: int, data: Path, new: bool, say: Callable[[str], None]) -> None:
+    if (folder / "result.json").exists():
+        return
+    if not new:
+        raise ToolError(f"{folder.name} is not trained: run without --no-train")
+    try:
+        from permfc.train import recipes
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ToolError("torch is missing, which trains; run: pip install 'permfc[train]'") from None
+    recipes.run(recipe, folder, ratio=ratio, seed=seed, data=data,
+                progress=lambda what, done, total: say(f"{folder.name}: {what} {done}/{total}"))
+
+
+def _measure(problem: Problem, folder: Path) -> Figures:
+    own = replace(problem, network=load_model(folder / "float.npz"))
+    return measure_image(own, model_file.load(folder / "model.safetensors"))
