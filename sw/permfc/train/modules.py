@@ -1,0 +1,285 @@
+"""Torch modules that are trained with the weights and activations which the engine will have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..activations import requantisation
+from ..assembly import storable_bias
+from ..errors import InputError, ModelError
+from . import projection, size
+
+MOST_OUTPUTS = 4096  # of the largest engine's block: a layer is trained as one block
+_TOP = 127           # largest int8 level and activation
+_RANGE_QUANTILE = 0.9998  # of a layer's results: what is larger is clamped
+_MEMORY = 0.02       # weight of the current batch in running statistics
+_LEVELS = 2          # +a and -a
+_SELECTION = 4       # steps for which the choice of nonzero weights is kept: choosing takes longer than a step
+
+
+def straight_through(value: Tensor, source: Tensor) -> Tensor:
+    """``value``, with the gradient of ``source``."""
+    return source + (value - source).detach()
+
+
+class PermutedLinear(nn.Module):
+    """A fully connected layer of sparse classes: y = act(x W + b) with few nonzero weights, +a or -a.
+
+    The float weights behind it are kept; each forward pass keeps the largest of every feature, as many as its words can hold, and replaces
+    them by the class's level, their mean magnitude. Gradients go straight through to all float weights, so that a weight can come back.
+    In ``train`` mode activations are rounded as the engine does; in ``eval`` mode everything is computed in the engine's integers.
+
+    Parameters
+    ----------
+    linear : nn.Linear
+        Where weights and bias come from; it is not changed.
+    relu : bool
+        Results are clamped to 0..127 steps instead of -128..127.
+    raw : bool
+        Last layer: results are accumulators, not rounded.
+    classes : int
+        Most classes, the one without weights included; 2 to 16.
+
+    Members
+    -------
+    weight : float32 [features, outputs]
+        Feature by feature, the transpose of ``nn.Linear``'s.
+    bias : float32 [outputs]
+    words : int64 [features]
+        Memory words of each feature's segment; features with equal words are a class.
+    input_step, output_step : float64
+        Value of one int8 step of inputs and results.
+
+    Raises
+    ------
+    ModelError
+        If the layer has more outputs than a block can have.
+    """
+
+    def __init__(self, linear: nn.Linear, relu: bool, raw: bool, classes: int = 4) -> None:
+        super().__init__()
+        if linear.out_features > MOST_OUTPUTS:
+            raise ModelError(f"A layer that is trained can have at most {MOST_OUTPUTS} outputs, not {linear.out_features}: split it")
+        bias = linear.bias if linear.bias is not None else torch.zeros(linear.out_features)
+        self.weight = nn.Parameter(linear.weight.detach().T.float().contiguous())
+        self.bias = nn.Parameter(bias.detach().clone().float())
+        self.relu, self.raw, self.classes = relu, raw, classes
+        self.capacity = projection.capacities(linear.out_features, _LEVELS, size.WORD_BITS)
+        self.frozen = False
+        self._chosen, self._steps = torch.zeros(0), 0
+        features = linear.in_features
+        self.register_buffer("words", torch.full((features,), len(self.capacity) - 1))
+        self.register_buffer("variance", torch.ones(features))
+        self.register_buffer("input_step", torch.ones((), dtype=torch.float64))
+        self.register_buffer("output_step", torch.zeros((), dtype=torch.float64))
+
+    @property
+    def class_words(self) -> Tensor:
+        """Value of the words of each class in packed order, int64 [classes]."""
+        return self.words.unique()
+
+    @property
+    def class_of(self) -> Tensor:
+        """Value of the class of each feature, int64 [features]."""
+        return self.words.unique(return_inverse=True)[1]
+
+    def revise(self, words: int) -> None:
+        """Decide anew how many words each feature gets: those whose weights matter most for the layer's results get most.
+
+        Parameters
+        ----------
+        words : int
+            Of all features together.
+        """
+        saliency = self.weight.detach().square() * self.variance[:, None]
+        self.words.copy_(torch.from_numpy(projection.allocate(saliency.numpy(), self.capacity, words, self.classes)))
+        self._steps = 0
+
+    def nonzero(self) -> Tensor:
+        """Which weights are not zero, bool [features, outputs]: of each feature the largest, as many as its words always hold."""
+        kept = torch.from_numpy(self.capacity)[self.words]
+        most = int(kept.max())
+        largest = self.weight.detach().abs().topk(most, dim=1).indices
+        return torch.zeros(self.weight.shape, dtype=torch.bool).scatter_(1, largest, torch.arange(most) < kept[:, None])
+
+    def levels(self, nonzero: Tensor) -> tuple[Tensor, float]:
+        """The int8 level of each class and the weight that level 1 stands for.
+
+        Returns
+        -------
+        levels : float32 [classes]
+            Whole numbers, 1 to 127.
+        unit : float
+        """
+        class_of = self.class_of
+        zeros = torch.zeros(len(self.class_words))
+        total = zeros.index_add(0, class_of, (self.weight.detach().abs() * nonzero).sum(1))
+        count = zeros.index_add(0, class_of, nonzero.sum(1).float())
+        means = total / count.clamp(min=1)
+        unit = max(float(means.max()), 1e-12) / _TOP
+        return (means / unit).round().clamp(1, _TOP), unit
+
+    def integers(self, nonzero: Tensor | None = None) -> tuple[Tensor, float]:
+        """The int8 weights, float32 [features, outputs] with whole numbers, and the weight that 1 stands for."""
+        nonzero = self.nonzero() if nonzero is None else nonzero
+        levels, unit = self.levels(nonzero)
+        return self.weight.detach().sign() * nonzero * levels[self.class_of][:, None], unit
+
+    def bias_counts(self, unit: float) -> np.ndarray:
+        """The bias in accumulator counts, as a layer can store it, int32 [outputs]."""
+        return storable_bias(self.bias.detach().double().numpy() / (unit * float(self.input_step)))
+
+    def requantisation(self, unit: float) -> tuple[int, int]:
+        """Multiplier and shift that all outputs share."""
+        mul, shift = requantisation(np.array([unit * float(self.input_step) / float(self.output_step)]))
+        return int(mul[0]), shift
+
+    def train(self, mode: bool = True) -> PermutedLinear:
+        """As ``nn.Module.train``; the next step chooses the nonzero weights anew."""
+        self._steps = 0
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Results float [batch, outputs] for float [batch, features] on the grid of ``input_step``."""
+        return self._train(x) if self.training else self._compute(x)
+
+    def _train(self, x: Tensor) -> Tensor:
+        if self._steps % _SELECTION == 0:
+            self._chosen = self.nonzero()
+        self._steps += 1
+        weights, unit = self.integers(self._chosen)
+        bias = torch.from_numpy(self.bias_counts(unit)).float() * (unit * float(self.input_step))
+        y = x @ straight_through(weights * unit, self.weight) + straight_through(bias, self.bias)
+        if not self.frozen:
+            with torch.no_grad():
+                self.variance.lerp_(x.var(0, correction=0), _MEMORY)
+        if self.raw:
+            return y
+        if not self.frozen:
+            self._observe(y.detach())
+        step, low = float(self.output_step), 0 if self.relu else -_TOP - 1
+        y = y.clamp(low * step, _TOP * step)
+        return straight_through((y.detach() / step).round() * step, y)
+
+    def _observe(self, y: Tensor) -> None:
+        """Follow the range of the results."""
+        magnitudes = y.clamp(min=0) if self.relu else y.abs()
+        peak = magnitudes.flatten().kthvalue(max(int(_RANGE_QUANTILE * y.numel()), 1)).values.double()
+        step = peak.clamp(min=1e-6) / _TOP
+        self.output_step.copy_(step if self.output_step == 0 else self.output_step.lerp(step, _MEMORY))
+
+    def _compute(self, x: Tensor) -> Tensor:
+        """The engine's integers, times the step of the results: float64 [batch, outputs]."""
+        weights, unit = self.integers()
+        steps = (x.double() / self.input_step).round()
+        accumulators = steps @ weights.double() + torch.from_numpy(self.bias_counts(unit)).double()
+        if self.raw:
+            return accumulators * (unit * self.input_step)
+        mul, shift = self.requantisation(unit)
+        scaled = ((accumulators * mul + 2.0 ** (shift - 1)) / 2.0 ** shift).floor()  # below 2**53: exact
+        return scaled.clamp(0 if self.relu else -_TOP - 1, _TOP) * self.output_step
+
+
+class PermutedNetwork(nn.Module):
+    """Permuted layers in a row behind the rounding of the input.
+
+    Members
+    -------
+    layers : nn.ModuleList of PermutedLinear
+    input_step : float64
+    """
+
+    def __init__(self, layers: Sequence[PermutedLinear], input_step: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.register_buffer("input_step", torch.tensor(float(np.float32(input_step)), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits for float [batch, features]: float32 in ``train`` mode, exact integers times a step (float64) in ``eval`` mode."""
+        x = (x.double() / self.input_step).round().clamp(-_TOP - 1, _TOP) * self.input_step
+        x = x.float() if self.training else x
+        step = self.input_step
+        for layer in self.layers:
+            layer.input_step.copy_(step)
+            x = layer(x)
+            step = layer.output_step
+        return x
+
+    @property
+    def parameters_count(self) -> int:
+        """Value of the weights and biases of the float network."""
+        return sum(layer.weight.numel() + layer.bias.numel() for layer in self.layers)
+
+    @property
+    def image_bytes(self) -> int:
+        """Value of the bytes that the image has at most: exactly, if no segment is shorter than it may be."""
+        segments = sum(int(layer.words.sum()) for layer in self.layers) * size.WORD_BYTES
+        return segments + self._overhead([len(layer.class_words) for layer in self.layers])
+
+    def _overhead(self, classes: Iterable[int]) -> int:
+        return size.overhead_bytes([tuple(layer.weight.shape) for layer in self.layers], list(classes))
+
+    def revise(self, image_bytes: float, shares: Sequence[float]) -> None:
+        """Share out the bytes of an image anew: to layers as given, to features by their importance.
+
+        Parameters
+        ----------
+        image_bytes : float
+            Of the whole image, everything included.
+        shares : sequence of float
+            Part of the segments' bytes that each layer gets, summing to 1.
+
+        Raises
+        ------
+        InputError
+            If the image would not even hold its headers.
+        """
+        segments = image_bytes - self._overhead(layer.classes for layer in self.layers)
+        if segments < 0:
+            least = self._overhead(2 for _ in self.layers)
+            raise InputError(f"An image of {int(image_bytes)} bytes cannot hold this network, whose headers, tables and biases alone take {least}: "
+                             f"ask for a ratio below {4 * self.parameters_count / least:.1f}")
+        for layer, share in zip(self.layers, shares, strict=True):
+            layer.revise(int(segments * share / size.WORD_BYTES))
+
+    def freeze(self) -> None:
+        """Keep classes, steps and statistics from now on: the last part of a training only settles the weights."""
+        for layer in self.layers:
+            layer.frozen = True
+
+
+def permute_model(model: nn.Sequential, samples: Tensor, classes: Sequence[int] | int = 4) -> PermutedNetwork:
+    """A network to be trained further with permuted layers, from a float one.
+
+    Parameters
+    ----------
+    model : nn.Sequential
+        ``nn.Linear``, each but the last followed by ``nn.ReLU``; ``nn.Dropout`` and a first ``nn.Flatten`` are left out.
+    samples : float32 [n, features]
+        Typical inputs: they set the step of the input and the first ranges of the results.
+    classes : int or sequence of int
+        Most classes of each layer.
+
+    Raises
+    ------
+    ModelError
+        If the model has other modules, naming the first.
+    """
+    modules = [module for module in model if not isinstance(module, (nn.Dropout, nn.Flatten, nn.Identity))]
+    linears = [module for module in modules if isinstance(module, nn.Linear)]
+    expected = [kind for _ in linears for kind in (nn.Linear, nn.ReLU)][:-1]
+    for module, kind in zip(modules, expected, strict=False):
+        if type(module) is not kind:
+            raise ModelError(f"Expected {kind.__name__}, not {type(module).__name__}: a model must be Linear and ReLU in turn, ending with Linear")
+    if len(modules) != len(expected) or not linears:
+        raise ModelError(f"A model must be Linear and ReLU in turn, ending with Linear, not {', '.join(type(module).__name__ for module in modules)}")
+    counts = [classes] * len(linears) if isinstance(classes, int) else classes
+    layers = [PermutedLinear(linear, linear is not linears[-1], linear is linears[-1], count) for linear, count in zip(linears, counts, strict=True)]
+    network = PermutedNetwork(layers, max(float(samples.abs().max()), 1e-12) / _TOP)
+    with torch.no_grad():
+        network.train()(samples)
+    return network
