@@ -74,6 +74,8 @@ def _bytes(groups: dict[str, list[Row]], path: Path) -> None:
         for number, (label, color) in enumerate(zip(names, colors, strict=True)):
             bars = [(place + (number - 2) * height, *_share(group, label)) for place, group in enumerate(groups.values())]
             bars = [bar for bar in bars if bar[2] is not None]
+            if not bars:
+                continue
             axis.barh([place for place, _, _ in bars], [share for _, share, _ in bars], height=0.9 * height, color=color, label=label)
             for place, share, count in bars:
                 axis.annotate(f"{count:,.0f} B", (share, place), textcoords="offset points", xytext=(3, 0), va="center", fontsize=6, color=DARK)

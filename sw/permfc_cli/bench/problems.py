@@ -14,11 +14,11 @@ from permfc.errors import InputError
 from permfc.importers import load_model
 from permfc.importers.float_network import FloatLayer, FloatNetwork
 
+from .convolutions import convolved
 from .minilm import minilm_layers
 
 CALIBRATION_SAMPLES = 1500
 _LENET5_LAYERS = ("ip1", "ip2")
-_CONVOLUTION_BATCH = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,31 +77,14 @@ def _efficientnet(folder: Path) -> list[Problem]:
 
 
 def _lenet5(folder: Path) -> list[Problem]:
+    """The network was trained on pixels over 256, and without ReLU between its convolutions."""
     data = datasets.mnist(folder)
     arrays = datasets.read_arrays(folder / "dns_lenet" / "lenet5_dense.npz")
     layers = [FloatLayer(arrays[f"{name}.weight"], arrays[f"{name}.bias"], name != _LENET5_LAYERS[-1], name) for name in _LENET5_LAYERS]
-    calibration, test = (_lenet5_features(images, arrays) for images in (data.train[:CALIBRATION_SAMPLES], data.test))
+    convolutions = [(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in ("conv1", "conv2")]
+    scale = np.float32(255 / 256)
+    calibration, test = (convolved(scale * images, convolutions, False) for images in (data.train[:CALIBRATION_SAMPLES], data.test))
     return [Problem(FloatNetwork(tuple(layers)), calibration, test, data.test_labels)]
-
-
-def _lenet5_features(images: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """What LeNet-5's convolutions make of images float32 [n, 784] of 0 to 1: float32 [n, 800]. The network was trained on pixels over 256."""
-    batches = np.split(images.reshape(-1, 1, 28, 28) * np.float32(255 / 256), range(_CONVOLUTION_BATCH, len(images), _CONVOLUTION_BATCH))
-    for name in ("conv1", "conv2"):
-        batches = [_pooled(_convolved(batch, arrays[f"{name}.weight"], arrays[f"{name}.bias"])) for batch in batches]
-    return np.concatenate(batches).reshape(len(images), -1)
-
-
-def _convolved(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """A convolution without padding: float32 [n, C, H, W] and [K, C, h, w] to [n, K, H - h + 1, W - w + 1]."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))
-    return np.tensordot(windows, weight, axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2) + bias[:, None, None]
-
-
-def _pooled(x: np.ndarray) -> np.ndarray:
-    """The largest of every 2 x 2."""
-    samples, channels, height, width = x.shape
-    return x.reshape(samples, channels, height // 2, 2, width // 2, 2).max(axis=(3, 5))
 
 
 def _minilm(part: str, folder: Path) -> list[Problem]:

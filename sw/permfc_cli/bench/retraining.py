@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from permfc import model_file
+from permfc import datasets, model_file
 from permfc.errors import ToolError
 from permfc.importers import load_model
 
+from .convolutions import convolved
 from .measure import Figures, measure_image
 from .problems import Problem
+
+_CONVOLUTIONS = ("conv1", "conv2")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def retrained(recipe: str, problem: Problem, ratio: float, data: Path, output: P
     for seed in range(training.seeds):
         folder = output / f"{recipe}-r{ratio:g}-s{seed}"
         _train(recipe, folder, ratio, seed, data, training.new, say)
-        found.append(_measure(problem, folder))
+        found.append(_measure(problem, folder, data))
     found.sort(key=lambda figures: figures.accuracy)
     accuracies = ", ".join(f"{figures.accuracy:.2f}" for figures in found)
     return replace(found[(len(found) - 1) // 2], note=f"median of {len(found)} seeds: {accuracies}")
@@ -76,6 +79,14 @@ def _train(recipe: str, folder: Path, ratio: float, seed: int, data: Path, new: 
                 progress=lambda what, done, total: say(f"{folder.name}: {what} {done}/{total}"))
 
 
-def _measure(problem: Problem, folder: Path) -> Figures:
-    own = replace(problem, network=load_model(folder / "float.npz"))
-    return measure_image(own, model_file.load(folder / "model.safetensors"))
+def _measure(problem: Problem, folder: Path, data: Path) -> Figures:
+    return measure_image(own_problem(problem, folder, data), model_file.load(folder / "model.safetensors"))
+
+
+def own_problem(problem: Problem, folder: Path, data: Path) -> Problem:
+    """The problem with the float network of a run; its own convolutions, if any, make the test samples."""
+    arrays = datasets.read_arrays(folder / "float.npz")
+    convolutions = [(arrays[f"{name}_weight"], arrays[f"{name}_bias"]) for name in _CONVOLUTIONS if f"{name}_weight" in arrays]
+    network = load_model({name: array for name, array in arrays.items() if not name.startswith(_CONVOLUTIONS)})
+    test = convolved(datasets.mnist(data).test, convolutions, True) if convolutions else problem.test
+    return replace(problem, network=network, test=test)
