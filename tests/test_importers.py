@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -39,6 +41,18 @@ def test_layers_without_bias_and_in_half_precision():
     assert network.layers[0].weight.dtype == np.float32
 
 
+def test_types_of_safetensors(tmp_path):
+    """NumPy has no bfloat16; what has fewer bits is no plain number."""
+    rounded = (W1.view(np.uint32) >> 16 << 16).view(np.float32)
+    halves = (W1.view(np.uint32) >> 16).astype("<u2")
+    for kind, data in (("BF16", halves.tobytes()), ("F8_E4M3", halves.tobytes()[::2])):
+        header = json.dumps({"fc.weight": {"dtype": kind, "shape": [6, 4], "data_offsets": [0, len(data)]}}).encode()
+        (tmp_path / f"{kind}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
+    np.testing.assert_array_equal(load_model(tmp_path / "BF16.safetensors").layers[0].weight, rounded)
+    with pytest.raises(ModelError, match=r"Tensor fc\.weight of .* has values of type F8_E4M3: convert them to one of BF16, F64, F32"):
+        load_model(tmp_path / "F8_E4M3.safetensors")
+
+
 def test_network_passes_through():
     network = load_model({"weight": W1})
     assert load_model(network) is network
@@ -65,6 +79,7 @@ def damaged(position: tuple[int, int], value: float) -> np.ndarray:
     ({"0.weight": W1, "1.weight": B1, "1.running_mean": B1, "2.weight": W2}, r"Layer 1 is a normalisation, whose place an array file does not tell"),
     ({"0.weight": W1.T, "0.bias": B1}, r"Bias of layer 0 has 6 values for 4 outputs: .* give --kernel out-in or in-out"),
     ({"0.weight": W1.astype(complex)}, r"Weight of layer 0 must hold real numbers, not complex128"),
+    ({"0.weight": [[1.0, 2.0], [3.0]]}, r"Value '0\.weight' is no plain array of numbers"),
     ({}, r"The model has no fully connected layer"),
 ])
 def test_unusable_arrays(arrays, text):
@@ -85,6 +100,10 @@ def test_unreadable_files(tmp_path):
         (tmp_path / name).write_bytes(b"\x93garbage" * 9)
         with pytest.raises(ModelError, match=text):
             load_model(tmp_path / name)
+    save_file({"0.weight": W1}, tmp_path / "cut.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"cut\.safetensors is not a readable \.safetensors file"):
+        load_model(tmp_path / "cut.safetensors")
     np.savez(tmp_path / "pickled.npz", weight=np.array([{}], dtype=object))
     with pytest.raises(ModelError, match=r"pickled\.npz is not a readable \.npz archive of plain arrays"):
         load_model(tmp_path / "pickled.npz")

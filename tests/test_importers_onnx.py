@@ -171,6 +171,40 @@ def test_damaged_files(tmp_path):
         load_model(tmp_path / "b.onnx")
 
 
+def damage_values(graph):
+    del graph.initializer[:]
+    tensor = onnx.numpy_helper.from_array(W1, "w1")
+    tensor.raw_data = tensor.raw_data[:8]
+    graph.initializer.append(tensor)
+
+
+def damage_inputs(graph):
+    del graph.node[0].input[1:]
+
+
+def damage_order(graph):
+    graph.node[0].input[0] = "y"
+
+
+def damage_outputs(graph):
+    del graph.output[:]
+
+
+@pytest.mark.parametrize(("damage", "text"), [
+    (damage_values, r"Tensor 'w1' of .* does not hold values for its shape \[6, 4\]"),
+    (damage_inputs, r"Operator Gemm 'Gemm_0' of .* has 1 inputs and 1 outputs: the file is damaged"),
+    (damage_order, r"Tensor 'y' of .* depends on itself: the file is damaged"),
+    (damage_outputs, r"it has no graph with an output"),
+])
+def test_damaged_graphs(tmp_path, damage, text):
+    path = onnx_model(tmp_path, [*HEAD, *TAIL], CONSTANTS)
+    model = onnx.load(path)
+    damage(model.graph)
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=text):
+        load_model(path)
+
+
 def test_missing_package_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.onnx").write_bytes(b"")
     real = builtins.__import__

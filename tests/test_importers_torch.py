@@ -99,6 +99,12 @@ def test_unusable_state_files(tmp_path):
     (tmp_path / "junk.pt").write_bytes(b"junk")
     with pytest.raises(ModelError, match=r"junk\.pt is not a state dict"):
         load_model(tmp_path / "junk.pt")
+    torch.save({"fc.weight": torch.from_numpy(W1).to_sparse()}, tmp_path / "sparse.pt")
+    with pytest.raises(ModelError, match=r"Value 'fc\.weight' is no plain array of numbers: .*Sparse"):
+        load_model(tmp_path / "sparse.pt")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"empty\.pt is not a state dict"):
+        load_model(tmp_path / "empty.pt")
     torch.save({"epoch": 3}, tmp_path / "none.pt")
     with pytest.raises(ModelError, match=r"none\.pt must hold one state dict, not 0"):
         load_model(tmp_path / "none.pt")

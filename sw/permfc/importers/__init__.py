@@ -59,7 +59,8 @@ def load_model(model: object, layers: Sequence[str] | None = None, kernel: str |
 def _read(path: Path, layers: Sequence[str] | None, kernel: str | None) -> FloatNetwork:
     ending = path.suffix.lower()
     if ending not in _ENDINGS:
-        raise ModelError(f"Model {path} must be a file of type {', '.join(_ENDINGS)}, not {path.suffix or 'without an ending'!r}")
+        raise ModelError(f"Model {path} must be a file of type {', '.join(_ENDINGS)}, not {path.suffix or 'without an ending'!r}: "
+                         "export others to ONNX")
     if not path.is_file():
         raise ModelError(f"Model {path} does not exist")
     if ending == ".onnx":

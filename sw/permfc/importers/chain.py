@@ -165,7 +165,7 @@ def read_tail(walk: Iterable[Step | Blocker], source: Source, chosen: Sequence[s
     if not whole:
         steps = steps[first:]
         notes.append(f"What stands before layer {steps[0].names[0]} of {source.name} is left to the host: inputs and calibration data are the "
-                     f"{steps[0].size} features that the layer takes, which FeatureNetwork computes")
+                     f"{steps[0].size} features that the layer takes, which permfc features or FeatureNetwork computes")
     chain = Chain()
     for step in steps:
         step.apply(chain)

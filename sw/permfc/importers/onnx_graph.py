@@ -12,10 +12,11 @@ from ..errors import ModelError, ToolError
 from .chain import Blocker, Role, Source, Step, Tail, read_tail
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 _FINAL = ("Softmax", "LogSoftmax", "Sigmoid")
 _PASS = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze")
+_FEWEST_INPUTS = dict.fromkeys((*_FINAL, *_PASS, "Relu", "Transpose"), 1) | {"Gemm": 2, "MatMul": 2, "Add": 2, "Reshape": 2, "BatchNormalization": 5}
 
 
 def load_onnx(path: Path) -> ModelProto:
@@ -33,11 +34,15 @@ def load_onnx(path: Path) -> ModelProto:
     except ImportError as error:
         raise ToolError(f"Reading {path} needs onnx: pip install 'permfc[onnx]'") from error
     try:
-        return onnx.load(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"Model {path} keeps its weights in a file beside it that is missing: {error}") from error
+        model = onnx.load(path)
     except Exception as error:  # protobuf's own exceptions differ between its versions
-        raise ModelError(f"Model {path} is not a readable ONNX file: {error}") from error
+        raise ModelError(f"Model {path} is not a readable ONNX file: {str(error).strip().splitlines()[0]}") from error
+    for node in model.graph.node:
+        if len(node.input) < _FEWEST_INPUTS.get(node.op_type, 0) or not node.output:
+            raise ModelError(f"{_label(node)} of {path} has {len(node.input)} inputs and {len(node.output)} outputs: the file is damaged")
+    if not model.graph.output:
+        raise ModelError(f"Model {path} is not a readable ONNX file: it has no graph with an output")
+    return model
 
 
 def onnx_tail(model: ModelProto, path: Path, layers: Sequence[str] | None = None) -> Tail:
@@ -50,10 +55,8 @@ class _Graph:
     """A model's nodes by what they produce and consume."""
 
     def __init__(self, model: ModelProto, path: Path) -> None:
-        from onnx import numpy_helper
-
         self.path = path
-        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.constants = {tensor.name: self._array(tensor) for tensor in model.graph.initializer}
         self.nodes = [node for node in model.graph.node if not self._fold(node)]
         self.producers = {output: node for node in self.nodes for output in node.output}
         self.outputs = [value.name for value in model.graph.output]
@@ -63,12 +66,10 @@ class _Graph:
 
     def _fold(self, node: NodeProto) -> bool:
         """Evaluate a node that only rearranges constants."""
-        from onnx import numpy_helper
-
         if node.op_type == "Constant":
             attributes = _attributes(node)
             value = attributes.get("value")
-            self.constants[node.output[0]] = np.asarray(next(iter(attributes.values()))) if value is None else numpy_helper.to_array(value)
+            self.constants[node.output[0]] = np.asarray(next(iter(attributes.values()))) if value is None else self._array(value)
         elif node.op_type in ("Transpose", "Identity") and node.input[0] in self.constants:
             value = self.constants[node.input[0]]
             self.constants[node.output[0]] = value if node.op_type == "Identity" else np.transpose(value, _attributes(node).get("perm"))
@@ -76,10 +77,21 @@ class _Graph:
             return False
         return True
 
+    def _array(self, tensor: TensorProto) -> np.ndarray:
+        from onnx import numpy_helper
+
+        try:
+            return numpy_helper.to_array(tensor)
+        except ValueError as error:
+            raise ModelError(f"Tensor {tensor.name!r} of {self.path} does not hold values for its shape {list(tensor.dims)}: {error}") from error
+
     def walk(self, last: str | None) -> Iterator[Step | Blocker]:
         """The operators from the output, or from behind layer ``last``, back towards the input."""
-        tensor, passed_layer = self._end(last), False
+        tensor, passed_layer, passed = self._end(last), False, set()
         while tensor in self.producers:
+            if tensor in passed:
+                raise ModelError(f"Tensor {tensor!r} of {self.path} depends on itself: the file is damaged")
+            passed.add(tensor)
             node = self.producers[tensor]
             step = self._step(node)
             if step is None or (step.role is Role.FINAL and passed_layer):
@@ -100,13 +112,14 @@ class _Graph:
         node = next((node for node in self.nodes if last in self._layer_names(node)), None)
         if node is None:
             raise ModelError(f"Model {self.path} has no fully connected layer {last!r}; it has {self.source.inventory}")
-        while True:
+        for _ in self.nodes:
             tensor = node.output[0]
             consumers = [other for other in self.nodes if tensor in other.input]
             step = self._step(consumers[0]) if len(consumers) == 1 else None
             if step is None or step.role not in (Role.AFFINE, Role.RELU, Role.PASS) or tensor in self.outputs:
-                return tensor
+                break
             node = consumers[0]
+        return tensor
 
     def _step(self, node: NodeProto) -> Step | None:
         """What a node means to a chain; None if it cannot be part of one."""

@@ -30,8 +30,14 @@ def to_numpy(value: object) -> np.ndarray:
 
 
 def state_dict_arrays(state: Mapping[str, object]) -> dict[str, np.ndarray]:
-    """A state dict with NumPy arrays in place of tensors."""
-    return {str(name): to_numpy(value) for name, value in state.items()}
+    """A state dict with NumPy arrays in place of tensors; ModelError for what is no array of numbers (sparse, quantised, ragged)."""
+    arrays = {}
+    for name, value in state.items():
+        try:
+            arrays[str(name)] = to_numpy(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"Value {name!r} is no plain array of numbers: {str(error).splitlines()[0]}") from error
+    return arrays
 
 
 def module_tail(module: nn.Module, layers: Sequence[str] | None = None) -> Tail:
