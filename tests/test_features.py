@@ -113,6 +113,23 @@ def test_exported_model_is_split(net, digits, tmp_path, exporter, fixed):
     assert [layer.name for layer in split.tail] == ["fc1", "fc2"]
 
 
+def test_an_exported_model_may_take_bytes(net, digits, tmp_path):
+    """Pixels 0 to 16 as uint8, which the model itself converts."""
+    pytest.importorskip("onnxruntime")
+
+    class Pixels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return self.net(x.float() / 16)
+
+    pixels = (digits[0][1400:1450] * 16).astype(np.uint8)
+    split = FeatureNetwork.from_onnx(export(Pixels().eval(), pixels[:1], tmp_path / "net.onnx", EXPORTERS[0]))
+    np.testing.assert_allclose(split.features(pixels), FeatureNetwork.from_torch(net).features(digits[0][1400:1450]), atol=1e-5)
+
+
 def test_from_export_to_gates(net, digits, tmp_path, small_engine):
     """Features by the command line, compression by the command line, the same labels by the golden model and by the engine."""
     pytest.importorskip("onnxruntime")

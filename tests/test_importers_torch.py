@@ -51,10 +51,13 @@ def random_norm(features: int) -> nn.BatchNorm1d:
     Functional(),
     Functional(before=lambda x: torch.flatten(x, 1), between=nn.functional.relu),
     Functional(before=lambda x: x.view(x.size(0), -1), between=lambda x: nn.functional.dropout(x.relu(), training=False)),
-    Functional(before=lambda x: x.reshape((-1, 4)), after=lambda x: nn.functional.log_softmax(x, dim=1)),
+    Functional(before=lambda x: x.reshape((-1, 4)), between=lambda x: torch.flatten(torch.relu(x), start_dim=1)),
+    Functional(before=lambda x: x.flatten(1).contiguous()),
 ])
 def test_modules(model):
-    assert_expected(load_model(model))
+    network = load_model(model)
+    assert_expected(network)
+    assert network.notes == ()
 
 
 def test_names_bias_and_last_relu():
@@ -68,6 +71,16 @@ def test_names_bias_and_last_relu():
 def test_a_softmax_is_left_to_the_host():
     network = load_model(nn.Sequential(linear(W1, B1), nn.Softmax(dim=1)))
     assert network.notes == ("Softmax '1' is left to the host: results are those before it",)
+    functional = load_model(Functional(after=lambda x: nn.functional.log_softmax(x, dim=1)))
+    assert_expected(functional)
+    assert functional.notes == ("log_softmax 'log_softmax' is left to the host: results are those before it",)
+
+
+def test_what_stands_before_the_first_layer_is_left_to_the_host():
+    network = load_model(Functional(before=torch.sigmoid))
+    assert_expected(network)
+    assert network.notes == ("What stands before layer fc1 of Module Functional is left to the host: inputs and calibration data are the 4 features "
+                             "that the layer takes, which permfc features or FeatureNetwork computes",)
 
 
 @pytest.mark.parametrize("model", [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 _BATCH = 64  # samples computed at once, which bounds the memory that activations of convolutions take
 
 
@@ -57,7 +58,7 @@ class FeatureNetwork:
         x = np.asarray(x)
         if x.ndim < 2 or not len(x) or x.dtype.kind not in "fiub":
             raise InputError(f"Inputs of a network must be numbers [batch, ...] with at least one sample, not {x.dtype} {list(x.shape)}")
-        features = self._run(x.astype(np.float32))
+        features = self._run(x)
         if features.shape != (len(x), self._tail.inputs):
             raise InputError(f"Inputs of shape {list(x.shape)} give features of shape {list(features.shape)}, but layer "
                              f"{self._tail.layers[0].name} takes {[len(x), self._tail.inputs]}")
@@ -97,7 +98,7 @@ class FeatureNetwork:
 
 
 def _flatten(x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), -1)
+    return x.reshape(len(x), -1).astype(np.float32)
 
 
 def _run_torch(module: nn.Module, name: str, x: np.ndarray) -> np.ndarray:
@@ -113,8 +114,8 @@ def _run_torch(module: nn.Module, name: str, x: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             for start in range(0, len(x), _BATCH):
                 module(torch.from_numpy(x[start:start + _BATCH]).to(parameter))
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{type(module).__name__} does not take inputs of shape {list(x.shape)}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever the module's own code raises
+        raise InputError(f"{type(module).__name__} does not take inputs of shape {list(x.shape)}: {error}") from error
     finally:
         hook.remove()
         module.train(training)
@@ -139,12 +140,14 @@ def _onnx_runner(model: ModelProto, tail: Tail, path: Path) -> Callable[[np.ndar
     if len(session.get_inputs()) != 1:
         raise ModelError(f"Model {path} must have one input, not {len(session.get_inputs())}")
     source = session.get_inputs()[0]
+    if source.type not in _TYPES:
+        raise ModelError(f"Model {path} takes {source.type}, which is none of {', '.join(_TYPES)}")
     fixed = source.shape[0] if source.shape and isinstance(source.shape[0], int) else None
 
     def run(x: np.ndarray) -> np.ndarray:
         found = []
         for start in range(0, len(x), fixed or _BATCH):
-            batch = x[start:start + (fixed or _BATCH)]
+            batch = x[start:start + (fixed or _BATCH)].astype(_TYPES[source.type])
             count = len(batch)
             if fixed:  # exported for this many samples and no other
                 batch = np.concatenate([batch, np.repeat(batch[-1:], fixed - count, axis=0)])

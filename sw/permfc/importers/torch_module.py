@@ -139,8 +139,9 @@ class _Graph:
         if kind == "Flatten":
             return (called.start_dim, called.end_dim) == (1, -1)
         if kind == "flatten":
-            start, end = (*node.args[1:], 0, -1)[:2] if len(node.args) > 1 else (node.kwargs.get("start_dim", 0), node.kwargs.get("end_dim", -1))
-            return start == 1 and end in (-1, 1)
+            start = node.args[1] if len(node.args) > 1 else node.kwargs.get("start_dim", 0)
+            end = node.args[2] if len(node.args) > 2 else node.kwargs.get("end_dim", -1)
+            return (start, end) == (1, -1)
         if kind in ("view", "reshape"):
             sizes = node.args[1] if len(node.args) == 2 and isinstance(node.args[1], (tuple, list)) else node.args[1:]
             return len(sizes) == 2
