@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+from command_line import fail, succeed
 from networks import random_network
 from permfc import image, model_file
 from permfc.config import EngineConfig
-from permfc_cli.main import app
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
-COMMANDS = ("compress", "info", "pack", "simulate", "synth", "demo")
-
-
-def permfc(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> Any:
-    result = permfc(*arguments)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def fail(*arguments: object) -> str:
-    """The one sentence of a command that must end with status 2."""
-    result = permfc(*arguments)
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    return " ".join(result.stderr.split())
+COMMANDS = ("compress", "features", "finetune", "info", "pack", "simulate", "synth", "demo", "bench")
 
 
 @pytest.fixture

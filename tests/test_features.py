@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from command_line import fail, succeed
 from engine_cases import check_run
 from permfc import datasets, model_file
 from permfc.compress import compress
 from permfc.errors import InputError, ModelError, ToolError
 from permfc.features import FeatureNetwork
 from permfc.network import Network
-from test_cli import fail, succeed
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
