@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from importer_cases import B1, B2, W1, W2, X, assert_expected
-from permfc.errors import InputError, ModelError
+from permfc.errors import InputError, ModelError, ToolError
 from permfc.importers import FloatLayer, FloatNetwork, load_model
 
 
@@ -112,6 +113,13 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "cut.npz").write_bytes(data[:len(data) // 2])
     with pytest.raises(ModelError, match=r"cut\.npz is not a readable"):
         load_model(tmp_path / "cut.npz")
+
+
+def test_missing_torch_is_named(tmp_path, monkeypatch):
+    (tmp_path / "net.pt").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ToolError, match=r"Reading .*net\.pt needs torch: pip install 'permfc\[train\]'"):
+        load_model(tmp_path / "net.pt")
 
 
 def test_inputs_are_checked():
