@@ -16,7 +16,7 @@ def export(model: PermutedNetwork) -> Network:
     ModelError
         If a partial sum could overflow the engine's accumulator.
     """
-    orders = [layer.class_of.argsort(stable=True).numpy() for layer in model.layers]
+    orders = [layer.order.numpy() for layer in model.layers]
     outputs = [*orders[1:], np.arange(model.layers[-1].weight.shape[1])]
     layers = tuple(_layer(layer, *order) for layer, order in zip(model.layers, zip(orders, outputs, strict=True), strict=True))
     last = model.layers[-1]

@@ -18,7 +18,7 @@ _TOP = 127           # largest int8 level and activation
 _RANGE_QUANTILE = 0.9998  # of a layer's results: what is larger is clamped
 _MEMORY = 0.02       # weight of the current batch in running statistics
 _LEVELS = 2          # +a and -a
-_SELECTION = 4       # steps for which the choice of nonzero weights is kept: choosing takes longer than a step
+_SELECTION = 8       # steps for which thresholds are kept: sorting takes longer than a step
 
 
 def straight_through(value: Tensor, source: Tensor) -> Tensor:
@@ -51,6 +51,8 @@ class PermutedLinear(nn.Module):
     bias : float32 [outputs]
     words : int64 [features]
         Memory words of each feature's segment; features with equal words are a class.
+    place : int64 [outputs]
+        Where each output lies in the packed order of the next layer's features.
     input_step, output_step : float64
         Value of one int8 step of inputs and results.
 
@@ -68,12 +70,13 @@ class PermutedLinear(nn.Module):
         self.weight = nn.Parameter(linear.weight.detach().T.float().contiguous())
         self.bias = nn.Parameter(bias.detach().clone().float())
         self.relu, self.raw, self.classes = relu, raw, classes
-        self.capacity = projection.capacities(linear.out_features, _LEVELS, size.WORD_BITS)
+        self.capacities = projection.capacities(linear.out_features, _LEVELS, size.WORD_BITS)
         self.frozen = False
-        self._chosen, self._steps = torch.zeros(0), 0
+        self._threshold, self._steps = torch.zeros(0), 0
         features = linear.in_features
-        self.register_buffer("words", torch.full((features,), len(self.capacity) - 1))
-        self.register_buffer("variance", torch.ones(features))
+        self.register_buffer("words", torch.full((features,), len(self.capacities.nonzeros) - 1))
+        self.register_buffer("place", torch.arange(linear.out_features))
+        self.register_buffer("variance", torch.zeros(features))
         self.register_buffer("input_step", torch.ones((), dtype=torch.float64))
         self.register_buffer("output_step", torch.zeros((), dtype=torch.float64))
 
@@ -87,6 +90,11 @@ class PermutedLinear(nn.Module):
         """Value of the class of each feature, int64 [features]."""
         return self.words.unique(return_inverse=True)[1]
 
+    @property
+    def order(self) -> Tensor:
+        """Value of the features in packed order, class by class, int64 [features]."""
+        return self.class_of.argsort(stable=True)
+
     def revise(self, words: int) -> None:
         """Decide anew how many words each feature gets: those whose weights matter most for the layer's results get most.
 
@@ -96,15 +104,26 @@ class PermutedLinear(nn.Module):
             Of all features together.
         """
         saliency = self.weight.detach().square() * self.variance[:, None]
-        self.words.copy_(torch.from_numpy(projection.allocate(saliency.numpy(), self.capacity, words, self.classes)))
+        self.words.copy_(torch.from_numpy(projection.allocate(saliency.numpy(), self.capacities.nonzeros, words, self.classes)))
         self._steps = 0
 
     def nonzero(self) -> Tensor:
-        """Which weights are not zero, bool [features, outputs]: of each feature the largest, as many as its words always hold."""
-        kept = torch.from_numpy(self.capacity)[self.words]
-        most = int(kept.max())
+        """Which weights are not zero, bool [features, outputs]: of each feature the largest, as many as its words hold.
+
+        That is what they always hold; when frozen, what they hold with the runs of zeros that there are.
+        """
+        words = self.words.numpy()
+        kept = self.capacities.nonzeros[words]
+        outputs = self.weight.shape[1]
+        most = min(int(kept.max()) + projection.MOST_EXTRA, outputs)
         largest = self.weight.detach().abs().topk(most, dim=1).indices
-        return torch.zeros(self.weight.shape, dtype=torch.bool).scatter_(1, largest, torch.arange(most) < kept[:, None])
+        if self.frozen:
+            live = np.flatnonzero(words)
+            places = self.place[largest[live]].numpy()
+            bits = words[live] * size.WORD_BITS
+            kept[live] += projection.extra(places, kept[live], self.capacities.rice[words[live]], bits, outputs, _LEVELS)
+        chosen = torch.arange(most) < torch.from_numpy(kept)[:, None]
+        return torch.zeros(self.weight.shape, dtype=torch.bool).scatter_(1, largest, chosen)
 
     def levels(self, nonzero: Tensor) -> tuple[Tensor, float]:
         """The int8 level of each class and the weight that level 1 stands for.
@@ -139,7 +158,7 @@ class PermutedLinear(nn.Module):
         return int(mul[0]), shift
 
     def train(self, mode: bool = True) -> PermutedLinear:
-        """As ``nn.Module.train``; the next step chooses the nonzero weights anew."""
+        """As ``nn.Module.train``; the next step sets the thresholds anew."""
         self._steps = 0
         return super().train(mode)
 
@@ -148,15 +167,21 @@ class PermutedLinear(nn.Module):
         return self._train(x) if self.training else self._compute(x)
 
     def _train(self, x: Tensor) -> Tensor:
+        magnitude = self.weight.detach().abs()
         if self._steps % _SELECTION == 0:
-            self._chosen = self.nonzero()
+            self._threshold = torch.where(self.nonzero(), magnitude, torch.inf).amin(dim=1, keepdim=True)
         self._steps += 1
-        weights, unit = self.integers(self._chosen)
+        weights, unit = self.integers(magnitude >= self._threshold)
         bias = torch.from_numpy(self.bias_counts(unit)).float() * (unit * float(self.input_step))
-        y = x @ straight_through(weights * unit, self.weight) + straight_through(bias, self.bias)
-        if not self.frozen:
+        effective, bias = straight_through(weights * unit, self.weight), straight_through(bias, self.bias)
+        if self.frozen:  # features without words never come back: spare their part of the product
+            live = self.words.nonzero().squeeze(1)
+            y = x[:, live] @ effective[live] + bias
+        else:
+            y = x @ effective + bias
             with torch.no_grad():
-                self.variance.lerp_(x.var(0, correction=0), _MEMORY)
+                variance = x.var(0, correction=0)
+                self.variance.lerp_(variance, _MEMORY if self.variance.any() else 1.0)
         if self.raw:
             return y
         if not self.frozen:
@@ -200,9 +225,9 @@ class PermutedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits for float [batch, features]: float32 in ``train`` mode, exact integers times a step (float64) in ``eval`` mode."""
-        x = (x.double() / self.input_step).round().clamp(-_TOP - 1, _TOP) * self.input_step
-        x = x.float() if self.training else x
         step = self.input_step
+        steps = x / step.float() if self.training else x.double() / step
+        x = steps.round().clamp(-_TOP - 1, _TOP) * step.to(steps.dtype)
         for layer in self.layers:
             layer.input_step.copy_(step)
             x = layer(x)
@@ -248,8 +273,10 @@ class PermutedNetwork(nn.Module):
 
     def freeze(self) -> None:
         """Keep classes, steps and statistics from now on: the last part of a training only settles the weights."""
-        for layer in self.layers:
+        for layer, following in zip(self.layers, [*self.layers[1:], None], strict=True):
             layer.frozen = True
+            if following is not None:
+                layer.place.copy_(following.order.argsort())
 
 
 def permute_model(model: nn.Sequential, samples: Tensor, classes: Sequence[int] | int = 4) -> PermutedNetwork:

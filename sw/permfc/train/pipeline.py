@@ -26,9 +26,9 @@ Progress = Callable[[str, int, int], None]
 
 _SAMPLES = 2000     # that set the input's step and the first ranges
 _TEMPERATURE = 2.0  # of the float network's results that the compressed network learns from
-_START = 8.0        # bytes of segments at the beginning, in multiples of the final ones
-_SHRUNK = 0.45      # part of the training after which the image has its final size
-_SETTLED = 0.66     # part after which classes and steps are kept
+_START = 6.0        # bytes of segments at the beginning, in multiples of the final ones
+_SHRUNK = 0.40      # part of the training after which the image has its final size
+_SETTLED = 0.50     # part after which classes and steps are kept
 _REVISIONS = 2      # of the classes, an epoch
 
 

@@ -1,22 +1,42 @@
 """How many nonzero weights each feature may have, and which: the bit budget of sparse segments during training.
 
-A feature that gets ``w`` words can hold any ``capacity[w]`` nonzero weights among its outputs (the Elias-Fano bound), so its share of a layer's
-words decides how many it keeps. Features with equal words form a class.
+A feature that gets a number of words can hold so many nonzero weights, whichever these are (the Elias-Fano bound), so its share of a
+layer's words decides how many it keeps. Features with equal words form a class.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from ..format import MAX_SPARSE_LEVELS
-from ..sparse import LEVEL_CODE_BITS, most_rice
+from ..sparse import LEVEL_CODE_BITS, most_rice, sparse_bits
 
 _BISECTIONS = 50
+MOST_EXTRA = 8  # nonzero weights beyond the bound; hardly a segment has room for more
 _SWAPS = 3  # rounds over the sizes in use, each moved to where it gains most; more rounds change nothing
 
 
-def capacities(outputs: int, levels_count: int, word_bits: int) -> np.ndarray:
-    """Nonzero weights that always fit a sparse segment of 0, 1, 2, ... words, int64 [W]; the last entry is ``outputs``.
+@dataclass(frozen=True, eq=False)
+class Capacities:
+    """What always fits a sparse segment of 0, 1, 2, ... words; the last entry holds all outputs.
+
+    Members
+    -------
+    nonzeros : int64 [W]
+        Most nonzero weights.
+    rice : int64 [W]
+        The Rice parameter with which they fit.
+    """
+
+    nonzeros: np.ndarray
+    rice: np.ndarray
+
+
+def capacities(outputs: int, levels_count: int, word_bits: int) -> Capacities:
+    """The capacities of the segments of a block.
+
+    With n nonzero weights a segment takes at most ``n * (1 + l + level bits) + ((B - n + 2 * (2**l - 1)) >> l)`` bits (docs/format.md).
 
     Parameters
     ----------
@@ -25,19 +45,38 @@ def capacities(outputs: int, levels_count: int, word_bits: int) -> np.ndarray:
     levels_count : int
         Nonzero levels, 1 to 4.
     word_bits : int
-
-    Returns
-    -------
-    int64 [W]
-        With n nonzero weights a segment takes at most ``n * (1 + l + level bits) + ((B - n + 2 * (2**l - 1)) >> l)`` bits (docs/format.md).
     """
-    assert 1 <= levels_count <= MAX_SPARSE_LEVELS
     nonzeros = np.arange(outputs + 1)
     rice = np.arange(most_rice(levels_count) + 1)[:, None]
     zeros = outputs - nonzeros + 2 * ((1 << rice) - 1) >> rice
-    bits = (nonzeros * (1 + rice + max(LEVEL_CODE_BITS[levels_count])) + zeros).min(axis=0)
-    sizes = np.maximum.accumulate(-(-bits // word_bits))
-    return np.concatenate([[0], np.searchsorted(sizes, np.arange(1, sizes[-1] + 1), side="right") - 1]).clip(0)
+    bits = nonzeros * (1 + rice + max(LEVEL_CODE_BITS[levels_count])) + zeros
+    sizes = np.maximum.accumulate(-(-bits.min(axis=0) // word_bits))
+    most = np.searchsorted(sizes, np.arange(sizes[-1] + 1), side="right") - 1
+    most = np.maximum(most, 0)
+    most[0] = 0
+    return Capacities(most, bits.argmin(axis=0)[most])
+
+
+def extra(places: np.ndarray, kept: np.ndarray, rice: np.ndarray, bits: np.ndarray, outputs: int, levels_count: int) -> np.ndarray:
+    """How many more nonzero weights fit than the bound says, as runs of zeros seldom are the worst possible; int64 [n].
+
+    Parameters
+    ----------
+    places : int64 [n, at least kept + 8 or outputs]
+        Outputs in packed order, that of the largest weight first.
+    kept, rice, bits : int64 [n]
+        Nonzero weights that fit in any case, Rice parameter, and bits of each segment.
+    outputs, levels_count : int
+    """
+    more = np.zeros(len(places), dtype=np.int64)
+    rank = np.arange(places.shape[1])
+    for parameter in np.unique(rice):
+        rows = np.flatnonzero(rice == parameter)
+        for count in range(1, MOST_EXTRA + 1):
+            indices = np.zeros((len(rows), outputs), dtype=np.uint8)
+            np.put_along_axis(indices, places[rows], (rank < (kept[rows] + count)[:, None]).astype(np.uint8), axis=1)
+            more[rows] += (sparse_bits(indices, levels_count, int(parameter)) <= bits[rows]) & (kept[rows] + count <= outputs)
+    return more
 
 
 def allocate(saliency: np.ndarray, capacity: np.ndarray, words: int, classes: int) -> np.ndarray:
@@ -51,7 +90,7 @@ def allocate(saliency: np.ndarray, capacity: np.ndarray, words: int, classes: in
     saliency : float [N, B]
         Importance of each weight, not negative.
     capacity : int64 [W]
-        As from ``capacities``.
+        Nonzero weights that fit 0, 1, 2, ... words.
     words : int
         Budget of all features.
     classes : int
