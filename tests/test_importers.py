@@ -167,8 +167,8 @@ def test_tail_behind_convolutions(tmp_path):
     save_file(CONVOLUTIONAL, tmp_path / "net.safetensors")
     network = load_model(tmp_path / "net.safetensors")
     assert_expected(network)
-    assert network.notes == ("2 layers that are not fully connected are left to the host: inputs and calibration data are the features that layer "
-                             "classifier.0 takes",)
+    assert network.notes == ("What is not fully connected, 2 of 4 layers, is left to the host: inputs and calibration data are the features "
+                             "that layer classifier.0 takes",)
 
 
 def test_normalisation_between_fully_connected_layers_is_not_lost():

@@ -74,6 +74,12 @@ def test_normalisation_behind_relu_is_folded_into_the_next_layer(tmp_path):
     np.testing.assert_allclose(load_model(path).predict(X), want, atol=1e-5)
 
 
+def test_a_constant_behind_relu_is_folded_into_the_next_layer(tmp_path):
+    path = onnx_model(tmp_path, [*HEAD, ("Relu", ["h"], "r", {}), ("Add", ["r", "half"], "a", {}), ("Gemm", ["a", "w2", "b2"], "y", {"transB": 1})],
+                      CONSTANTS | {"half": np.float32(0.5)})
+    np.testing.assert_allclose(load_model(path).predict(X), (np.maximum(X @ W1.T + B1, 0) + 0.5) @ W2.T + B2, atol=1e-5)
+
+
 def test_normalised_inputs_are_folded(tmp_path):
     norm = {name: value[:4] for name, value in NORM.items()}
     path = onnx_model(tmp_path, [("BatchNormalization", ["x", *NORM_NODE], "n", {"epsilon": 1e-3}), ("Gemm", ["n", "w1", "b1"], "y", {"transB": 1})],
@@ -138,6 +144,8 @@ def test_unusable_choices(tmp_path, layers, text):
     ([*HEAD], r"its output does not depend on any layer"),
     ([("Identity", ["x"], "y", {})], r"has no fully connected layer"),
     ([*HEAD, ("Add", ["h", "b2"], "y", {})], r"Operator Add 'Add_1' has 3 features, but layer Gemm_0 before it has 6 outputs"),
+    ([*HEAD, ("Relu", ["h"], "r", {}), ("Add", ["r", "b2"], "a", {}), ("Gemm", ["a", "w2"], "y", {"transB": 1})],
+     r"Operator Add 'Add_2' has 3 features, but layer Gemm_3 behind it takes 6"),
     ([*HEAD, ("Relu", ["h"], "r", {}), ("Add", ["r", "b1"], "y", {})], r"Operator Add 'Add_2' follows the last ReLU and cannot be folded"),
     ([*HEAD, ("Relu", ["h"], "r", {}), ("Add", ["r", "b1"], "a", {}), ("Relu", ["a"], "b", {}), ("Gemm", ["b", "w2"], "y", {"transB": 1})],
      r"Operator Relu 'Relu_3' follows Operator Add 'Add_2' without a fully connected layer between"),

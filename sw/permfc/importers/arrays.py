@@ -53,8 +53,8 @@ def network_from_arrays(arrays: Mapping[str, np.ndarray], layers: Sequence[str] 
     if not matrices:
         raise ModelError(f"The model has convolutions ({', '.join(others)}) but no fully connected layer")
     _check_norms(parts, matrices, others)
-    note = (f"{len(others)} layers that are not fully connected are left to the host: inputs and calibration data are the features that layer "
-            "{first} takes")
+    note = (f"What is not fully connected, {len(others)} of {len(parts)} layers, is left to the host: inputs and calibration data are the features "
+            "that layer {first} takes")
     return _chained(parts, matrices, inventory, keep_order, note)
 
 

@@ -95,23 +95,33 @@ class Tail:
     cut: object
 
 
+@dataclass
+class _Pending:
+    """A layer that later steps may still change."""
+
+    name: str
+    weight: np.ndarray
+    bias: np.ndarray
+    relu: bool = False
+
+
 class Chain:
     """Collects layers in the order of their execution."""
 
     def __init__(self) -> None:
-        self._layers: list[FloatLayer] = []
+        self._layers: list[_Pending] = []
         self._waiting: tuple[str, np.ndarray, np.ndarray] | None = None  # an affine step that only the next layer can absorb
 
     def layer(self, name: str, weight: np.ndarray, bias: np.ndarray | None) -> None:
         """Append y = W x + b."""
         bias = np.zeros(len(weight), dtype=np.float32) if bias is None else bias
         if self._waiting is not None:
-            label, scale, shift = self._waiting
-            if len(scale) != weight.shape[1]:
-                raise ModelError(f"{label} has {len(scale)} features, but layer {name} behind it takes {weight.shape[1]}")
+            label, *factors = self._waiting
+            scale, shift = (self._per_feature(values, weight.shape[1], f"{label} has {{}} features, but layer {name} behind it takes {{}}")
+                            for values in factors)
             weight, bias = weight * scale, bias + weight @ shift
             self._waiting = None
-        self._layers.append(FloatLayer(weight, bias, False, name))
+        self._layers.append(_Pending(name, weight, bias))
 
     def affine(self, label: str, scale: np.ndarray, shift: np.ndarray) -> None:
         """Fold scale * y + shift into the layer before it or, behind a ReLU, into the next one."""
@@ -121,22 +131,28 @@ class Chain:
             self._waiting = (label, scale, shift)
             return
         last = self._layers[-1]
-        if len(scale) not in (1, last.outputs):
-            raise ModelError(f"{label} has {len(scale)} features, but layer {last.name} before it has {last.outputs} outputs")
-        scale, shift = np.broadcast_to(scale, last.outputs), np.broadcast_to(shift, last.outputs)
-        self._layers[-1] = FloatLayer(last.weight * scale[:, None], last.bias * scale + shift, False, last.name)
+        scale, shift = (self._per_feature(values, len(last.weight), f"{label} has {{}} features, but layer {last.name} before it has {{}} outputs")
+                        for values in (scale, shift))
+        last.weight, last.bias = last.weight * scale[:, None], last.bias * scale + shift
 
     def relu(self, label: str) -> None:
         """Give the last layer a ReLU."""
         if self._waiting is not None:
             raise ModelError(f"{label} follows {self._waiting[0]} without a fully connected layer between, and cannot be folded")
-        last = self._layers[-1]
-        self._layers[-1] = FloatLayer(last.weight, last.bias, True, last.name)
+        self._layers[-1].relu = True
 
     def network(self, notes: tuple[str, ...]) -> FloatNetwork:
+        """The layers collected so far."""
         if self._waiting is not None:
             raise ModelError(f"{self._waiting[0]} follows the last ReLU and cannot be folded into a layer: leave it to the host")
-        return FloatNetwork(tuple(self._layers), notes)
+        return FloatNetwork(tuple(FloatLayer(layer.weight, layer.bias, layer.relu, layer.name) for layer in self._layers), notes)
+
+    @staticmethod
+    def _per_feature(values: np.ndarray, features: int, complaint: str) -> np.ndarray:
+        """One float32 value for each feature; a single value is that of all."""
+        if values.size not in (1, features):
+            raise ModelError(complaint.format(values.size, features))
+        return np.broadcast_to(values.astype(np.float32), features)
 
 
 def read_tail(walk: Iterable[Step | Blocker], source: Source, chosen: Sequence[str] | None) -> Tail:

@@ -155,7 +155,8 @@ class _Graph:
         return weight if _attributes(node).get("transB", 0) else weight.T
 
     def _layer(self, node: NodeProto, attributes: dict) -> Step:
-        weight, names = attributes.get("alpha", 1.0) * self._weight(node), self._layer_names(node)
+        weight, names, alpha = self._weight(node), self._layer_names(node), attributes.get("alpha", 1.0)
+        weight = weight if alpha == 1 else alpha * weight
         bias = None
         if len(node.input) > 2 and node.input[2]:
             value = attributes.get("beta", 1.0) * self.constants[node.input[2]]
