@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
 
-from permfc.errors import FormatError, ToolError
+from permfc.errors import FormatError, ModelError, ToolError
 from permfc.files import write_file
 
 from .measure import Figures, median
@@ -119,7 +119,7 @@ def measured(todo: list[Cell], output: Path, say: Say) -> Iterator[Row]:
         start = perf_counter()
         try:
             figures = cell.measure(say)
-        except ToolError as error:
+        except (ToolError, ModelError) as error:  # a package is missing, or the network is too small for the rate
             yield Row(*names, None, str(error))
             continue
         file = _file(output, cell.benchmark.name, cell.method)

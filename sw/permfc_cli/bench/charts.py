@@ -84,7 +84,8 @@ def _bytes(groups: dict[str, list[Row]], path: Path) -> None:
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.12)
         axis.set(xlabel="bytes read an inference, zero activations skipped, % of all int8 weights; modelled", title="Memory traffic")
-        figure.legend(loc="outside lower center", ncols=len(names), fontsize=8)
+        if axis.containers:
+            figure.legend(loc="outside lower center", ncols=len(names), fontsize=8)
 
 
 def _share(group: list[Row], label: str) -> tuple[float, float | None]:

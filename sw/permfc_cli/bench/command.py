@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from permfc import datasets
-from permfc.errors import InputError
+from permfc.errors import InputError, ToolError
 from permfc.files import write_file
 
 from .. import console
 from ..options import AsJson
 from . import charts, tables
 from .accounting import ACCOUNTING, Whole, whole_networks
-from .cells import Row, cells, measured
+from .cells import Row, Say, cells, measured
+from .gates import GATES, Gates, gates
 from .problems import BENCHMARKS, check_files
 from .retraining import Training
 
@@ -27,7 +29,7 @@ from .retraining import Training
 def bench(
     data: Annotated[Path | None, typer.Option("--data", envvar=datasets.VARIABLE, file_okay=False, help="Folder with the data sets.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder for all that comes of it.")] = Path("permfc-bench"),
-    only: Annotated[list[str] | None, typer.Option("--only", help="A benchmark by name, or accounting; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="A benchmark, rtl or accounting; may be repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Training runs of each retrained row; the median counts.")] = 3,
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train what has not been trained yet; hours for all.")] = True,
     as_json: AsJson = False,
@@ -46,49 +48,89 @@ def bench(
     """
     chosen = _chosen(only)
     benchmarks = [BENCHMARKS[name] for name in chosen if name in BENCHMARKS]
-    folder = datasets.data_folder(data) if any(benchmark.files for benchmark in benchmarks) else Path()
+    needs_data = GATES in chosen or any(benchmark.files for benchmark in benchmarks)
+    folder = datasets.data_folder(data) if needs_data else Path()
     check_files(benchmarks, folder)
     todo = [cell for benchmark in benchmarks for cell in cells(benchmark, folder, output, Training(seeds, train))]
     output.mkdir(parents=True, exist_ok=True)
-    rows = []
-    with _bar(len(todo)) as (say, advance):
+    found = Found()
+    with _bar(len(todo) + (GATES in chosen)) as (say, advance):
         for row in measured(todo, output, say):
-            rows.append(row)
+            found.rows.append(row)
             advance()
-    wholes = whole_networks(output) if ACCOUNTING in chosen else []
-    found = {"rows": [row.as_dict() for row in rows], "whole_networks": [whole.as_dict() for whole in wholes]}
-    _write(output, found, rows, wholes)
-    shown = [*tables.full(rows), *([tables.accounting(wholes)] if wholes else [])]
-    console.show(as_json, found, *shown)
+        if GATES in chosen:
+            found.simulate(output, folder, say)
+            advance()
+    if ACCOUNTING in chosen:
+        found.wholes += whole_networks(output)
+    _write(output, found)
+    console.show(as_json, found.as_dict(), *found.tables())
     if not as_json:
-        for reason in dict.fromkeys(row.not_run for row in rows if row.not_run):
+        for reason in found.not_run():
             console.output.print(f"Not run: {reason}", soft_wrap=True, markup=False)
         console.output.print(f"Tables, plots and results.json are in {output}/")
 
 
+@dataclass
+class Found:
+    """All that a run of the benchmark found."""
+
+    rows: list[Row] = field(default_factory=list)
+    gates: Gates | None = None
+    no_gates: str = ""
+    wholes: list[Whole] = field(default_factory=list)
+
+    def simulate(self, output: Path, data: Path, say: Say) -> None:
+        """Add the simulation, or why there is none."""
+        try:
+            self.gates = gates(output, data, say)
+        except ToolError as error:
+            self.no_gates = str(error)
+
+    def not_run(self) -> list[str]:
+        """Why there are no figures, each reason once."""
+        reasons = [row.not_run for row in self.rows] + [self.no_gates]
+        return [reason for reason in dict.fromkeys(reasons) if reason]
+
+    def tables(self) -> list[console.Table]:
+        """What there is, for the terminal."""
+        made = tables.full(self.rows)
+        if self.gates:
+            made.append(tables.gates(self.gates))
+        return [*made, tables.accounting(self.wholes)] if self.wholes else made
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything by name, ready for JSON."""
+        return {
+            "rows": [row.as_dict() for row in self.rows],
+            "rtl": self.gates.as_dict() if self.gates else None,
+            "whole_networks": [whole.as_dict() for whole in self.wholes],
+            "not_run": self.not_run(),
+        }
+
+
 def _chosen(only: list[str] | None) -> list[str]:
-    names = [*BENCHMARKS, ACCOUNTING]
+    names = [*BENCHMARKS, GATES, ACCOUNTING]
     unknown = [name for name in only or [] if name not in names]
     if unknown:
         raise InputError(f"There is no benchmark {unknown[0]!r}: choose from {', '.join(names)}")
     return only or names
 
 
-def _write(output: Path, found: dict, rows: list[Row], wholes: list[Whole]) -> None:
-    write_file(output / "results.json", json.dumps(found, indent=2).encode())
-    if rows:
-        write_file(output / "table.md", tables.short_markdown(rows).encode())
-        write_file(output / "details.md", tables.full_markdown(rows).encode())
-        charts.draw(rows, output)
-    if wholes:
-        write_file(output / "accounting.md", tables.accounting_markdown(wholes).encode())
+def _write(output: Path, found: Found) -> None:
+    write_file(output / "results.json", json.dumps(found.as_dict(), indent=2).encode())
+    if found.rows:
+        write_file(output / "table.md", tables.short_markdown(found.rows).encode())
+        write_file(output / "details.md", tables.full_markdown(found.rows).encode())
+        charts.draw(found.rows, output)
+    if found.wholes:
+        write_file(output / "accounting.md", tables.accounting_markdown(found.wholes).encode())
 
 
 @contextmanager
-def _bar(total: int):
+def _bar(total: int) -> Iterator[tuple[Say, Callable[[], None]]]:
     """One bar for all rows; its text says which is being measured."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console.messages) as bar:
         task = bar.add_task("", total=total)
-        say: Callable[[str], None] = lambda what: bar.update(task, description=what)  # noqa: E731
-        yield say, lambda: bar.advance(task)
+        yield lambda what: bar.update(task, description=what), lambda: bar.advance(task)

@@ -6,6 +6,7 @@ code-books, relative indices. All are used after training, without calibration d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -89,6 +90,7 @@ def nf4(weights: np.ndarray) -> Stored:
     ToolError
         If bitsandbytes is not installed.
     """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of optional kernels for text generation
     try:
         import bitsandbytes.functional as library
         import torch

@@ -7,6 +7,7 @@ from itertools import groupby
 from .. import console
 from .accounting import Whole
 from .cells import Row
+from .gates import Gates
 from .measure import Figures
 from .methods import ALLOWED_DROP, ALLOWED_ERROR
 from .problems import BENCHMARKS
@@ -49,6 +50,18 @@ def short_markdown(rows: list[Row]) -> str:
         lines.append((benchmark.title, quality(found["float32"]), *peers, _result(smallest(compressed)),
                       "<br>".join(_result(figures) for figures in trained) or "-"))
     return _markdown(("network", "float32", *columns.values(), "permfc", "permfc retrained"), lines)
+
+
+def gates(found: Gates) -> console.Table:
+    """The simulation, for the terminal."""
+    table = _table(f"{found.digits:,} digits on the simulated engine, {found.run}", ("", "value"))
+    table.add_row("results equal to the golden model", f"{found.results - found.different_results:,} of {found.results:,}")
+    table.add_row("labels equal to the golden model", f"{found.digits - found.different_labels:,} of {found.digits:,}")
+    table.add_row("accuracy on these digits", f"{found.accuracy:.1f} %")
+    table.add_row("bytes read per inference, counted", f"{found.bytes_counted:,.0f}")
+    table.add_row("every count as predicted", "yes" if found.traffic_as_predicted else "no")
+    table.add_row("cycles per inference", f"{found.cycles:,.0f}")
+    return table
 
 
 def accounting(wholes: list[Whole]) -> console.Table:
