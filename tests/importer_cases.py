@@ -13,6 +13,15 @@ X = _RNG.standard_normal((5, 4)).astype(np.float32)
 EXPECTED = np.maximum(X @ W1.T + B1, 0) @ W2.T + B2
 
 
+def damaged(content: bytes, seed: int) -> bytes:
+    """``content`` with three random bytes, in one of eight cases cut short."""
+    rng = np.random.default_rng(seed)
+    changed = bytearray(content)
+    for position in rng.integers(len(content), size=3):
+        changed[position] = rng.integers(256)
+    return bytes(changed[:rng.integers(len(content))] if seed % 8 == 0 else changed)
+
+
 def assert_expected(network: FloatNetwork) -> None:
     assert [layer.relu for layer in network] == [True, False]
     np.testing.assert_allclose(network.predict(X), EXPECTED, atol=1e-5)

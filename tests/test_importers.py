@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from importer_cases import B1, B2, W1, W2, X, assert_expected
+from importer_cases import B1, B2, W1, W2, X, assert_expected, damaged
 from permfc.errors import InputError, ModelError, ToolError
 from permfc.importers import FloatLayer, FloatNetwork, load_model
 
@@ -60,14 +60,14 @@ def test_network_passes_through():
     assert (network.inputs, network.outputs, network.weight_count) == (4, 6, 24)
 
 
-def damaged(position: tuple[int, int], value: float) -> np.ndarray:
+def spoiled(position: tuple[int, int], value: float) -> np.ndarray:
     weight = W2.copy()
     weight[position] = value
     return weight
 
 
 @pytest.mark.parametrize(("arrays", "text"), [
-    ({"0.weight": W1, "2.weight": damaged((1, 3), np.nan)}, r"Weight of layer 2 holds nan at \[1, 3\]: 1 of 18 values are NaN or infinite"),
+    ({"0.weight": W1, "2.weight": spoiled((1, 3), np.nan)}, r"Weight of layer 2 holds nan at \[1, 3\]: 1 of 18 values are NaN or infinite"),
     ({"0.weight": W1, "0.bias": np.full(6, np.inf)}, r"Bias of layer 0 holds inf at \[0\]: 6 of 6"),
     ({"0.weight": np.full((2, 2), 1e300)}, r"Weight of layer 0 holds inf at \[0, 0\]"),
     ({"0.weight": np.zeros((0, 4))}, r"Layer 0 is empty: its weight has shape \[0, 4\]"),
@@ -113,6 +113,21 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "cut.npz").write_bytes(data[:len(data) // 2])
     with pytest.raises(ModelError, match=r"cut\.npz is not a readable"):
         load_model(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_random_damage_is_a_model_error_or_harmless(tmp_path, ending):
+    arrays = {"a.weight": W1, "a.bias": B1, "b.weight": W2, "b.bias": B2}
+    path = tmp_path / f"net.{ending}"
+    np.savez(path, **arrays) if ending == "npz" else save_file(arrays, path)
+    content, refused = path.read_bytes(), 0
+    for seed in range(300):
+        path.write_bytes(damaged(content, seed))
+        try:
+            load_model(path)
+        except ModelError:
+            refused += 1
+    assert refused > 100
 
 
 def test_missing_torch_is_named(tmp_path, monkeypatch):

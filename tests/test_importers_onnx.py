@@ -7,7 +7,7 @@ import builtins
 import numpy as np
 import pytest
 
-from importer_cases import B1, B2, EXPECTED, W1, W2, X, assert_expected
+from importer_cases import B1, B2, EXPECTED, W1, W2, X, assert_expected, damaged
 from permfc.errors import ModelError, ToolError
 from permfc.importers import load_model
 
@@ -211,6 +211,20 @@ def test_damaged_graphs(tmp_path, damage, text):
     onnx.save(model, path)
     with pytest.raises(ModelError, match=text):
         load_model(path)
+
+
+def test_random_damage_is_a_model_error_or_harmless(tmp_path):
+    nodes = [*HEAD, ("Relu", ["h"], "r", {}), ("BatchNormalization", ["r", *NORM_NODE], "n", {"epsilon": 1e-3}), ("Reshape", ["n", "s"], "q", {}),
+             ("Gemm", ["q", "w2", "b2"], "l", {"transB": 1}), ("Softmax", ["l"], "y", {})]
+    path = onnx_model(tmp_path, nodes, CONSTANTS | NORM | {"s": np.array([-1, 6])})
+    content, refused = path.read_bytes(), 0
+    for seed in range(300):
+        path.write_bytes(damaged(content, seed))
+        try:
+            load_model(path)
+        except ModelError:
+            refused += 1
+    assert refused > 100
 
 
 def test_missing_package_is_named(tmp_path, monkeypatch):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
@@ -23,7 +21,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # NumPy's, zipfile's and zlib's own errors
         raise ModelError(f"Model {path} is not a readable .npz archive of plain arrays: {error}") from error
 
 

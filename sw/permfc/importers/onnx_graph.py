@@ -39,7 +39,8 @@ def load_onnx(path: Path) -> ModelProto:
         raise ModelError(f"Model {path} is not a readable ONNX file: {str(error).strip().splitlines()[0]}") from error
     for node in model.graph.node:
         if len(node.input) < _FEWEST_INPUTS.get(node.op_type, 0) or not node.output:
-            raise ModelError(f"{_label(node)} of {path} has {len(node.input)} inputs and {len(node.output)} outputs: the file is damaged")
+            raise ModelError(f"Operator {node.op_type} {node.name!r} of {path} has {len(node.input)} inputs and {len(node.output)} outputs: "
+                             "the file is damaged")
     if not model.graph.output:
         raise ModelError(f"Model {path} is not a readable ONNX file: it has no graph with an output")
     return model
@@ -47,8 +48,13 @@ def load_onnx(path: Path) -> ModelProto:
 
 def onnx_tail(model: ModelProto, path: Path, layers: Sequence[str] | None = None) -> Tail:
     """The fully connected layers at the end of a model, or those named; ``cut`` is the name of the tensor they start from."""
-    graph = _Graph(model, path)
-    return read_tail(graph.walk(layers[-1] if layers else None), graph.source, layers)
+    try:
+        graph = _Graph(model, path)
+        return read_tail(graph.walk(layers[-1] if layers else None), graph.source, layers)
+    except ModelError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:  # attributes of wrong types, unknown element types, nameless results
+        raise ModelError(f"Model {path} is damaged: {error!r}") from error
 
 
 class _Graph:
@@ -82,7 +88,7 @@ class _Graph:
 
         try:
             return numpy_helper.to_array(tensor)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise ModelError(f"Tensor {tensor.name!r} of {self.path} does not hold values for its shape {list(tensor.dims)}: {error}") from error
 
     def walk(self, last: str | None) -> Iterator[Step | Blocker]:
@@ -178,7 +184,8 @@ class _Graph:
         if attributes.get("training_mode", 0) or not all(name in self.constants for name in node.input[1:5]):
             return None
         gamma, beta, mean, variance = (self.constants[name] for name in node.input[1:5])
-        scale = gamma / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5)))
+        with np.errstate(invalid="ignore", divide="ignore"):  # a variance below zero gives NaN, which FloatLayer reports
+            scale = gamma / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5)))
         shift = beta - mean * scale
         return Step(Role.AFFINE, label, lambda chain: chain.affine(label, scale, shift), scale.size, cut=node.input[0])
 
