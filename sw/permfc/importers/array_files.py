@@ -19,7 +19,7 @@ _SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays in a NumPy archive, in the file's order."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # NumPy's, zipfile's and zlib's own errors
         raise ModelError(f"Model {path} is not a readable .npz archive of plain arrays: {error}") from error
