@@ -9,6 +9,7 @@ import pytest
 
 from permfc.errors import ToolError
 from permfc_cli.bench import deep_compression as pruning
+from permfc_cli.bench.gptq import gptq
 from permfc_cli.bench.peers import PEERS, Stored, grouped, int8_rows, nf4, q4_0
 
 NORMAL = np.random.default_rng(0).normal(size=(128, 256)).astype(np.float32)
@@ -75,6 +76,29 @@ def test_a_missing_library_is_named(peer, module: str, match: str, monkeypatch: 
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ToolError, match=match):
         peer(NORMAL)
+
+
+@pytest.mark.parametrize("bits", [2, 3])
+def test_gptq_corrects_what_rounding_changes(bits: int) -> None:
+    rng = np.random.default_rng(2)
+    x = (rng.normal(size=(600, 256)) @ rng.normal(size=(256, 256)) * 0.05 + rng.normal(size=(600, 256)) * 0.3).astype(np.float32)
+    errors = [np.square(x @ (stored.weights - NORMAL).T).sum() for stored in (gptq(NORMAL, x, bits), grouped(bits)(NORMAL))]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_gptq_without_correlation_only_rounds() -> None:
+    x = np.eye(256, dtype=np.float32)
+    stored = gptq(NORMAL, x, 3)
+    assert stored.bits / NORMAL.size == 3.5
+    np.testing.assert_allclose(stored.weights, grouped(3)(NORMAL).weights, atol=1e-5)
+
+
+def test_gptq_with_unused_inputs() -> None:
+    x = np.random.default_rng(3).normal(size=(600, 256)).astype(np.float32)
+    x[:, :64] = 0
+    stored = gptq(NORMAL, x, 3)
+    np.testing.assert_allclose(stored.weights[:, :64], 0, atol=1e-6)
+    assert np.square(stored.weights - NORMAL)[:, 64:].mean() < 0.06
 
 
 def test_pruning_keeps_the_large_weights_and_at_least_one() -> None:

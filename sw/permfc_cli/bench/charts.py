@@ -39,7 +39,7 @@ def _accuracies(groups: dict[str, list[Row]], path: Path) -> None:
         for axis in panels[len(groups):]:
             axis.set_visible(False)
         handles = {label: handle for axis in panels for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8)
 
 
 def _panel(axis, title: str, group: list[Row]) -> None:
@@ -47,7 +47,8 @@ def _panel(axis, title: str, group: list[Row]) -> None:
     labelled = group[0].figures.accuracy is not None
     quality = (lambda figures: figures.accuracy) if labelled else (lambda figures: figures.output_error)
     series = {
-        "fixed width": ([name for name in found if not name.startswith(("permfc", "retrained", "deep", "float"))], _FIXED, "", GREY),
+        "fixed width": ([name for name in found if not name.startswith(("permfc", "retrained", "deep", "gptq", "float"))], _FIXED, "", GREY),
+        "GPTQ": ([name for name in found if name.startswith("gptq")], "^", "", DARK),
         "pruned, Huffman": ([name for name in found if name == "deep-compression"], _PRUNED, "", ORANGE),
         "permfc": ([name for name in found if name.startswith("permfc")], _FIXED, "-", BLUE),
         "permfc retrained": ([name for name in found if name.startswith("retrained")], _RETRAINED, "", BLUE),

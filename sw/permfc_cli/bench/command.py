@@ -77,7 +77,7 @@ class Found:
 
     rows: list[Row] = field(default_factory=list)
     gates: Gates | None = None
-    no_gates: str = ""
+    problems: list[str] = field(default_factory=list)
     wholes: list[Whole] = field(default_factory=list)
 
     def simulate(self, output: Path, data: Path, say: Say) -> None:
@@ -85,11 +85,18 @@ class Found:
         try:
             self.gates = gates(output, data, say)
         except ToolError as error:
-            self.no_gates = str(error)
+            self.problems.append(str(error))
+
+    def draw(self, output: Path) -> None:
+        """Make the plots, or add why there are none."""
+        try:
+            charts.draw(self.rows, output)
+        except ToolError as error:
+            self.problems.append(str(error))
 
     def not_run(self) -> list[str]:
         """Why there are no figures, each reason once."""
-        reasons = [row.not_run for row in self.rows] + [self.no_gates]
+        reasons = [row.not_run for row in self.rows] + self.problems
         return [reason for reason in dict.fromkeys(reasons) if reason]
 
     def tables(self) -> list[console.Table]:
@@ -118,13 +125,13 @@ def _chosen(only: list[str] | None) -> list[str]:
 
 
 def _write(output: Path, found: Found) -> None:
-    write_file(output / "results.json", json.dumps(found.as_dict(), indent=2).encode())
     if found.rows:
         write_file(output / "table.md", tables.short_markdown(found.rows).encode())
         write_file(output / "details.md", tables.full_markdown(found.rows).encode())
-        charts.draw(found.rows, output)
+        found.draw(output)
     if found.wholes:
         write_file(output / "accounting.md", tables.accounting_markdown(found.wholes).encode())
+    write_file(output / "results.json", json.dumps(found.as_dict(), indent=2).encode())
 
 
 @contextmanager

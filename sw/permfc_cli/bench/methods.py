@@ -11,6 +11,7 @@ import numpy as np
 from permfc.compress import compress
 
 from .deep_compression import deep_compression, pruned
+from .gptq import gptq
 from .measure import (
     BIAS_BITS,
     CONFIG,
@@ -53,6 +54,11 @@ def _peer(name: str, problem: Problem) -> Figures:
     return measure_stored(problem, stored, FLOAT_BITS if name == "float32" else BIAS_BITS)
 
 
+def _gptq(bits: int, problem: Problem) -> Figures:
+    received = problem.network.layer_inputs(problem.calibration)[:-1]
+    return measure_stored(problem, [gptq(layer.weight, x, bits) for layer, x in zip(problem.network, received, strict=True)])
+
+
 def _deep_compression(problem: Problem) -> Figures:
     """The strongest pruning whose loss on the test samples is allowed, with all that follows it."""
     for quality in _QUALITIES:
@@ -80,6 +86,7 @@ def _permfc(bits: float, problem: Problem) -> Figures:
 
 METHODS = {method.name: method for method in (
     *(Method(name, title, partial(_peer, name)) for name, (title, _) in PEERS.items()),
+    *(Method(f"gptq-int{bits}", f"GPTQ int{bits} group 64", partial(_gptq, bits)) for bits in (3, 2)),
     Method("deep-compression", "pruned, Huffman", _deep_compression),
     *(Method(f"permfc-{bits:g}", f"permfc {bits:g} bits", partial(_permfc, bits)) for bits in RATES),
 )}

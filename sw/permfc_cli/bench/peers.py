@@ -67,19 +67,30 @@ def grouped(bits: int) -> Callable[[np.ndarray], Stored]:
 
     def quantise(weights: np.ndarray) -> Stored:
         groups, real = _blocks(weights, GROUP)
-        low, high = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
-        best = np.empty_like(groups)
-        least = np.full((len(groups), 1), np.inf)
-        for clip in _CLIPS:
-            scale = _half(clip * (high - low) / (2**bits - 1))
-            zero = _half(clip * low + (1 - clip) * (low + high) / 2)
-            values = np.clip(np.rint((groups - zero) / scale), 0, 2**bits - 1) * scale + zero
-            error = (np.square(values - groups) * real).sum(axis=1, keepdims=True)
-            best = np.where(error < least, values, best)
-            least = np.minimum(error, least)
-        return _fixed(weights, _unblocked(best, weights), bits, 2 * _SCALE_BITS * len(groups))
+        return stored_in_groups(weights, _unblocked(rounded(groups, *group_range(groups, real, bits), bits), weights), bits)
 
     return quantise
+
+
+def group_range(groups: np.ndarray, real: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point, float32 [groups, 1] each, with the least squared error over the ``real`` weights of float32 [groups, weights]."""
+    low, high = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
+    scales = [_half(clip * (high - low) / (2**bits - 1)) for clip in _CLIPS]
+    zeros = [_half(clip * low + (1 - clip) * (low + high) / 2) for clip in _CLIPS]
+    errors = [(np.square(rounded(groups, scale, zero, bits) - groups) * real).sum(axis=1) for scale, zero in zip(scales, zeros, strict=True)]
+    best, every = np.argmin(errors, axis=0), np.arange(len(groups))
+    return np.stack(scales)[best, every], np.stack(zeros)[best, every]
+
+
+def rounded(values: np.ndarray, scale: np.ndarray, zero: np.ndarray, bits: int) -> np.ndarray:
+    """The nearest of the ``2**bits`` values that a group can have."""
+    return np.clip(np.rint((values - zero) / scale), 0, 2**bits - 1) * scale + zero
+
+
+def stored_in_groups(weights: np.ndarray, values: np.ndarray, bits: int) -> Stored:
+    """Codes of ``bits``, and a scale and a zero point for every 64 weights of an output."""
+    groups = len(weights) * -(-weights.shape[1] // GROUP)
+    return _fixed(weights, values, bits, 2 * _SCALE_BITS * groups)
 
 
 def nf4(weights: np.ndarray) -> Stored:

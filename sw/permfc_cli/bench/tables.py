@@ -38,7 +38,7 @@ def full_markdown(rows: list[Row]) -> str:
 
 def short_markdown(rows: list[Row]) -> str:
     """One line a benchmark: what each way of storing reaches, as accuracy and times smaller than float32."""
-    columns = {"int4-g64": "int4 group 64", "nf4": "NF4", "q4_0": "GGUF Q4_0", "int2-g64": "int2 group 64", "deep-compression": "pruned, Huffman"}
+    columns = {"nf4": "NF4", "q4_0": "GGUF Q4_0", "gptq-int3": "GPTQ int3", "gptq-int2": "GPTQ int2", "deep-compression": "pruned, Huffman"}
     lines = []
     for name, benchmark in BENCHMARKS.items():
         found = {row.method: row.figures for row in rows if row.benchmark == name and row.figures}
