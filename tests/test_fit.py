@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from permfc.allocation import check_target, fit_to_target, fixed_bits, search_slope
-from permfc.classes import DENSE, EMPTY, ClassFit, header_bits
-from permfc.errors import ModelError
+from permfc.allocation import fit_to_target, search_slope
+from permfc.classes import DENSE, EMPTY, ClassFit
 from permfc.fit import huffman_lengths, quantise_profiles
 from permfc.huffman import code_lengths
+from permfc.storage import Storage
 
 
 def normal_profile(ranks: int) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_low_slope_reproduces_few_distinct_values_exactly():
 
 def test_classes_separate_scales():
     weights = scaled_columns(100, 200)
-    fit = ClassFit(weights, np.ones(200), 128, 64, 8)
+    fit = ClassFit(weights, np.ones(200), Storage(128, 64), 8)
     # Bits are dear: what costs more in error than in bits is stored, the rest is not.
     fit.improve(3e-3 * float(np.square(weights).mean()), 5)
     norms = np.square(weights).sum(axis=0)
@@ -96,29 +96,29 @@ def test_features_without_importance_cost_nothing():
     weights = scaled_columns(64, 50)
     importance = np.ones(50)
     importance[::5] = 0.0
-    fit = ClassFit(weights, importance, 64, 64, 4)
+    fit = ClassFit(weights, importance, Storage(64, 64), 4)
     fit.improve(1e-4, 3)
     assert (fit.assignment[::5] == EMPTY).all()
     assert (np.delete(fit.assignment, np.s_[::5]) != EMPTY).all()
 
 
 def test_nearly_free_bits_give_dense_weights():
-    fit = ClassFit(scaled_columns(64, 50), np.ones(50), 64, 64, 4)
+    fit = ClassFit(scaled_columns(64, 50), np.ones(50), Storage(64, 64), 4)
     fit.improve(1e-12, 3)
     assert (fit.assignment == DENSE).all()
 
 
 def test_dear_bits_give_nothing_and_a_later_low_slope_recovers():
-    fit = ClassFit(scaled_columns(64, 50), np.ones(50), 64, 64, 4)
+    fit = ClassFit(scaled_columns(64, 50), np.ones(50), Storage(64, 64), 4)
     fit.improve(1e9, 3)
     assert (fit.assignment == EMPTY).all()
-    assert fit.image_bits() == header_bits(64, 1, 64)
+    assert fit.image_bits() == Storage(64, 64).header_bits(64, 1)
     fit.improve(1e-3, 3)
     assert (fit.assignment != EMPTY).any()
 
 
 def test_spending_stays_in_the_budget_and_shortens_nothing():
-    fit = ClassFit(scaled_columns(100, 64), np.ones(64), 128, 64, 4)
+    fit = ClassFit(scaled_columns(100, 64), np.ones(64), Storage(128, 64), 4)
     fit.improve(0.02, 3)
     before = fit.image_bits()
     left = fit.spend(5000.0)
@@ -127,15 +127,15 @@ def test_spending_stays_in_the_budget_and_shortens_nothing():
 
 
 def test_sequences_fit_the_target_over_layers():
-    fits = [ClassFit(scaled_columns(100, 64), np.ones(64), 128, 64, 4), ClassFit(scaled_columns(50, 100), np.ones(100), 32, 64, 4)]
+    fits = [ClassFit(scaled_columns(100, 64), np.ones(64), Storage(128, 64), 4), ClassFit(scaled_columns(50, 100), np.ones(100), Storage(32, 64), 4)]
     for fit in fits:
         fit.improve(0.02, 3)
     for share in (0.9, 1.3):
         target = share * sum(fit.image_bits() for fit in fits)
-        assert fit_to_target(fits, target, 0.02)
+        assert fit_to_target(fits, target, 0.02) >= 0
         taken = sum(fit.image_bits() for fit in fits)
         assert 0.97 * target < taken <= target
-    assert not fit_to_target(fits, 100.0, 0.02)
+    assert fit_to_target(fits, 100.0, 0.02) < 0
 
 
 def test_slope_search_converges_from_afar():
@@ -143,9 +143,3 @@ def test_slope_search_converges_from_afar():
     slope = search_slope(lambda slope: 1000.0 / slope, 50.0, 1e-4, 40, calls.append)
     assert slope == pytest.approx(20.0, rel=0.01)
     assert calls == list(range(1, len(calls) + 1))
-
-
-def test_target_below_headers_names_the_least():
-    with pytest.raises(ModelError, match=r"Target of 0\.1 bits a weight cannot be reached: .* alone take 1\.\d{3}, so ask for more"):
-        check_target(0.1, [(100, 50), (10, 100)], 1024, 64)
-    assert check_target(8.0, [(100, 50)], 1024, 64) == 8.0 * 5000 - fixed_bits(50, 100, 64)

@@ -1,68 +1,88 @@
-"""From fitted classes to the integers of a layer: rank assignment, level rounding, bias, multipliers."""
+"""From fitted classes to the integers of a layer: segments, biases, multipliers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from .activations import requantisation
-from .classes import DENSE, EMPTY, ClassFit
-from .fit import Candidates
+from .activations import Statistics, correction, requantisation
+from .classes import EMPTY, ClassFit, packed_classes, packed_features
+from .feedback import fed_back
 from .format import BIAS_UNIT
-from .network import Layer, Segments
+from .network import Layer, Network
+from .quantiser import Quantiser
+from .scaling import ScaledLayer
 
-_BIAS_LIMIT = BIAS_UNIT * ((1 << 15) - 1)
-
-
-def packed_classes(fit: ClassFit) -> list[tuple[int, np.ndarray]]:
-    """The classes that have features, in packed order: number (or DENSE, EMPTY) and features, int64 [n]."""
-    numbers = [*range(fit.classes), DENSE, EMPTY]
-    classes = [(number, np.flatnonzero(fit.assignment == number)) for number in numbers]
-    return [(number, features) for number, features in classes if len(features)]
+Progress = Callable[[str, int, int], None]
 
 
-def level_unit(fit: ClassFit, bias: np.ndarray) -> float:
-    """The weight that integer level 1 stands for: the largest level or dense8 weight becomes 127.
+def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.ndarray], statistics: list[Statistics],
+             samples: np.ndarray | None, report: Progress) -> Network:
+    """Make the integers, layer by layer; with samples, errors are fed back and every output is corrected for the mean effect of all roundings.
 
     Parameters
     ----------
-    fit : ClassFit
-    bias : float [M]
-        In units of the layer's weights times its features' steps; it must fit an accumulator.
+    scaled, fits, statistics : lists, one item a layer
+    orders : list of int64 [M]
+        Per layer, the order of its outputs.
+    samples : float32 [S, inputs] or None
+        Calibration data.
+    report : function (what, done, total)
     """
-    used = fit.sizes > 0
-    largest = max((float(np.abs(block.levels[used]).max(initial=0.0)) for block in fit.sequences()), default=0.0)
-    largest = max(largest, float(np.abs(fit.weights[:, fit.assignment == DENSE]).max(initial=0.0)))
-    return max(largest / 127.0, float(np.abs(bias).max()) / (_BIAS_LIMIT / 2), 1e-30)
+    input_scale = float(scaled[0].steps[0])
+    input_order = packed_features(fits[0])
+    wanted = integers = None
+    if samples is not None:
+        wanted = samples
+        integers = np.clip(np.rint(samples / input_scale), -128, 127).astype(np.int8)[:, input_order]
+    layers: list[Layer] = []
+    for number, (source, fit, order) in enumerate(zip(scaled, fits, orders, strict=True)):
+        last, relu = number == len(scaled) - 1, source.source.relu
+        bias, rows = source.source.bias[order].astype(np.float64), source.rows[order]
+        quantiser = Quantiser(fit, bias / rows)
+        value = rows * quantiser.unit
+        weights = fit.weights if samples is None else fed_back(quantiser, integers)
+        layer = bare_layer(quantiser, weights, relu, raw=last and not relu)
+        if samples is not None:
+            wanted = wanted @ source.source.weight.T + source.source.bias
+            gain, offset = correction(wanted[:, order] - bias, layer.accumulate(integers) * value)
+            value, bias = value * gain, bias + offset
+            wanted = np.maximum(wanted, 0.0) if relu else wanted
+        steps = _result_steps(statistics, scaled, fits, number, order)
+        layers.append(with_parameters(layer, value, bias, None if last and not relu else steps))
+        if samples is not None and not last:
+            integers = layers[-1].compute(integers)
+        report("assemble layers", number + 1, len(scaled))
+    output_scale = value if layers[-1].raw else steps
+    slots = layers[0].feature_slots
+    input_class = np.empty(len(input_order), dtype=np.uint8)
+    input_class[input_order] = slots
+    return Network(tuple(layers), input_scale, input_class, output_scale.astype(np.float32))
 
 
-def bare_layer(fit: ClassFit, unit: float, block_outputs: int, relu: bool, raw: bool) -> Layer:
-    """The layer with its weights, but with zero bias and multipliers."""
-    outputs, features = fit.weights.shape
+def _result_steps(statistics: list[Statistics], scaled: list[ScaledLayer], fits: list[ClassFit], number: int, order: np.ndarray) -> np.ndarray:
+    """What one int8 step of each result of layer ``number`` is worth, in the order of its outputs; 0 where nobody reads it."""
+    if number + 1 == len(scaled):
+        peak = statistics[-1].result_peak
+        return np.where(peak > 0, peak, 1.0) / 127.0
+    return np.where(fits[number + 1].assignment == EMPTY, 0.0, scaled[number + 1].steps)[order]
+
+
+def bare_layer(quantiser: Quantiser, weights: np.ndarray, relu: bool, raw: bool) -> Layer:
+    """The layer with the segments nearest to ``weights`` float32 [M, N], but with zero bias and multipliers."""
+    outputs, features = weights.shape
+    storage = quantiser.fit.storage
     blocks = []
-    for number, sequences in enumerate(fit.sequences()):
-        rows = fit.weights[number * block_outputs:(number + 1) * block_outputs]
+    for number, rows in enumerate(storage.block_rows(outputs)):
         classes, first = [], 0
-        for label, members in packed_classes(fit):
-            classes.append(_segments(label, first, rows[:, members].T, sequences, unit))
+        for label, members in packed_classes(quantiser.fit):
+            classes.append(quantiser.segments(number, label, first, np.ascontiguousarray(weights[rows][:, members].T)))
             first += len(members)
         blocks.append(tuple(classes))
     zeros = np.zeros(outputs, dtype=np.int32)
-    return Layer(features, outputs, block_outputs, tuple(blocks), zeros, zeros.astype(np.uint16), 1, relu, raw)
-
-
-def _segments(label: int, first: int, columns: np.ndarray, sequences: Candidates, unit: float) -> Segments:
-    """Segments of the weights ``columns`` [n, B]; the permutation with the least squared error gives levels by rank."""
-    if label == EMPTY:
-        return Segments.empty(first, *columns.shape)
-    if label == DENSE:
-        return Segments.dense8(first, np.clip(np.rint(columns / unit), -127, 127).astype(np.int8))
-    levels = np.clip(np.rint(sequences.levels[label] / unit), -127, 127).astype(np.int8)
-    by_rank = np.repeat(np.arange(levels.size, dtype=np.uint8), sequences.counts[label])
-    indices = np.empty(columns.shape, dtype=np.uint8)
-    np.put_along_axis(indices, np.argsort(columns, axis=1, kind="stable"), by_rank[None], axis=1)
-    return Segments.prefix(first, levels, sequences.counts[label], indices)
+    return Layer(features, outputs, storage.block_outputs, tuple(blocks), zeros, zeros.astype(np.uint16), 1, relu, raw)
 
 
 def storable_bias(counts: np.ndarray) -> np.ndarray:

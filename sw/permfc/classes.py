@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .fit import Candidates, quantise_profiles
-from .format import BLOCK_HEADER, CLASS_INFO, LEVEL_ENTRY, MAX_CLASSES, MAX_LEVELS, padded, words
+from .fit import PREFIX, Candidates, quantise_profiles
+from .format import MAX_CLASSES
+from .network import Kind
+from .sparse_fit import quantise_sparse
+from .storage import Storage
 
 EMPTY = -1  # the class of features whose weights become zero
 DENSE = -2  # the class of features that keep int8 weights
-MOST_CLASSES = MAX_CLASSES - 3  # prefix classes, beside an empty class and the two slots of a dense8 class
+MOST_CLASSES = MAX_CLASSES - 3  # classes with sequences, beside an empty class and the two slots of a dense8 class
 
 _SLOPES = np.geomspace(0.12, 8.0, 16)  # around the slope of a class, so that some choice just fills its last bus word
 
@@ -44,28 +47,23 @@ class ClassFit:
     weights : float32 [M, N]
     importance : float64 [N]
         Not negative.
-    block_outputs, word_bits : int
+    storage : Storage
     classes : int
-        Prefix classes G to start with, 1 to 13.
+        Classes with sequences G to start with, prefix or sparse, 1 to 13.
     stands_for : float
         Features of the layer that one column stands for, when ``weights`` is a sample of the layer's columns.
-    levels : int
-        Most levels of a sequence; below 16, no feature is stored as dense8.
     assignment : int64 [N]
         Class of each feature: 0 to G - 1, EMPTY or DENSE.
     """
 
-    def __init__(self, weights: np.ndarray, importance: np.ndarray, block_outputs: int, word_bits: int,
-                 classes: int, stands_for: float = 1.0, levels: int = MAX_LEVELS) -> None:
+    def __init__(self, weights: np.ndarray, importance: np.ndarray, storage: Storage, classes: int, stands_for: float = 1.0) -> None:
         outputs, features = weights.shape
         self.weights = weights
         self.importance = importance
-        self.word_bits = word_bits
+        self.storage = storage
         self.classes = max(1, min(classes, features, MOST_CLASSES))
         self.stands_for = stands_for
-        self.levels = levels
-        starts = range(0, outputs, block_outputs)
-        self._blocks = [_Block(np.sort(weights[start:start + block_outputs].T, axis=1)) for start in starts]
+        self._blocks = [_Block(np.sort(weights[rows].T, axis=1)) for rows in storage.block_rows(outputs)]
         self._energy = np.square(weights, dtype=np.float64).sum(axis=0)
         # Levels and dense8 weights are rounded to 1/127 of the largest weight: the error of a uniform distribution.
         self._rounding = outputs * (np.abs(weights).max() / 127.0) ** 2 / 12.0
@@ -120,14 +118,30 @@ class ClassFit:
         alive = weight > 0
         share = (members * self.importance[:, None] / np.where(alive, weight, 1.0)).astype(np.float32)
         class_slopes = np.where(alive, slope * sizes / np.where(alive, weight, 1.0), 1.0)
+        costs = []
         for block in self._blocks:
             # Means of ascending columns ascend but for rounding, and so they must. (einsum, because these products are many and thin:
             # a BLAS with several threads is slower, and much slower on a busy machine.)
             profiles = np.maximum.accumulate(np.einsum("ng,nb->gb", share, block.sorted_columns), axis=1)
-            block.candidates = quantise_profiles(profiles, class_slopes[:, None] * _SLOPES, self.levels)
-            bits = words(block.candidates.bits, self.word_bits) * self.word_bits
-            cost = weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits
-            block.choice = cost.argmin(axis=1)
+            block.candidates = self._candidates(profiles, class_slopes[:, None] * _SLOPES)
+            bits = self.storage.whole_words(block.candidates.bits)
+            costs.append(weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits)
+        for block, choice in zip(self._blocks, self._cheapest(costs), strict=True):
+            block.choice = choice
+
+    def _cheapest(self, costs: list[np.ndarray]) -> list[np.ndarray]:
+        """The cheapest choice of each class in each block, int [G], given ``costs`` [G, S] a block; a class is of one kind in all blocks."""
+        sparse = self._blocks[0].candidates.rice != PREFIX
+        by_kind = [[np.where(sparse == kind, cost, np.inf) for cost in costs] for kind in (False, True)]
+        totals = [np.sum([cost.min(axis=1) for cost in kind], axis=0) for kind in by_kind]
+        better = (totals[1] < totals[0])[:, None]
+        return [np.where(better, as_sparse, as_prefix).argmin(axis=1) for as_prefix, as_sparse in zip(*by_kind, strict=True)]
+
+    def _candidates(self, profiles: np.ndarray, slopes: np.ndarray) -> Candidates:
+        if not self.storage.may_use(Kind.PREFIX):
+            return quantise_sparse(profiles, slopes, self.storage.levels)
+        prefix = quantise_profiles(profiles, slopes, self.storage.levels)
+        return prefix.beside(quantise_sparse(profiles, slopes, self.storage.levels)) if self.storage.may_use(Kind.SPARSE) else prefix
 
     def reassign(self, slope: float) -> float:
         """Move every feature to the class that costs it least in error + slope * bits; return the sum of those costs."""
@@ -139,14 +153,16 @@ class ClassFit:
             sequences = np.stack([np.repeat(levels, counts) for levels, counts in zip(taken.levels, taken.counts, strict=True)])
             cross = np.einsum("nb,gb->ng", block.sorted_columns, sequences.astype(np.float32))
             cost[:, :self.classes] += np.square(sequences).sum(axis=1) - 2.0 * cross
-            bits[:self.classes] += words(taken.bits, self.word_bits) * self.word_bits
+            bits[:self.classes] += self.storage.whole_words(taken.bits)
             bits[DENSE] += self._dense_bits(block)
         cost[:, DENSE] = self._rounding
         cost[:, EMPTY] = self._energy
         cost = self.importance[:, None] * cost + slope * bits
         cost[:, :self.classes][:, self.sizes == 0] = np.inf
-        if self.levels < MAX_LEVELS:
+        if not self.storage.may_use(Kind.DENSE8):
             cost[:, DENSE] = np.inf
+        if not self.storage.may_use(Kind.PREFIX) and not self.storage.may_use(Kind.SPARSE):
+            cost[:, :self.classes] = np.inf
         best = cost.argmin(axis=1)
         self.assignment = np.where(best >= self.classes, best - (self.classes + 2), best)
         self._refill()
@@ -166,7 +182,7 @@ class ClassFit:
             sizes = self.sizes
 
     def _dense_bits(self, block: _Block) -> int:
-        return 2 * words(4 * block.outputs, self.word_bits) * self.word_bits
+        return 2 * self.storage.whole_words(4 * block.outputs)
 
     @property
     def slots(self) -> int:
@@ -177,12 +193,12 @@ class ClassFit:
     def image_bits(self) -> float:
         """Bits of the layer in an image: segments, descriptors, tables, biases, multipliers, padding."""
         sizes, dense = self.sizes, np.count_nonzero(self.assignment == DENSE)
-        segments = sum(float(sizes @ words(block.taken.bits, self.word_bits)) * self.word_bits + dense * self._dense_bits(block)
+        segments = sum(float(sizes @ self.storage.whole_words(block.taken.bits)) + dense * self._dense_bits(block)
                        for block in self._blocks)
         return self.stands_for * segments + self._header_bits()
 
     def _header_bits(self) -> int:
-        return sum(header_bits(block.outputs, self.slots, self.word_bits) for block in self._blocks)
+        return self.storage.header_bits(len(self.weights), self.slots)
 
     def spend(self, budget: float) -> float:
         """Take longer sequences where they save most error a bit, while they fit into ``budget`` bits; return what is left."""
@@ -191,9 +207,11 @@ class ClassFit:
             best_gain, best = 0.0, None
             for block in self._blocks:
                 taken = block.taken
-                extra = (words(block.candidates.bits, self.word_bits) - words(taken.bits, self.word_bits)[:, None]) * self.word_bits * sizes[:, None]
+                whole = self.storage.whole_words
+                extra = (whole(block.candidates.bits) - whole(taken.bits)[:, None]) * sizes[:, None]
                 saved = weight[:, None] * (taken.error[:, None] - block.candidates.error)
-                gain = np.where((extra > 0) & (extra <= budget) & (saved > 0), saved / np.maximum(extra, 1), 0.0)
+                same_kind = (block.candidates.rice == PREFIX) == (taken.rice == PREFIX)[:, None]
+                gain = np.where(same_kind & (extra > 0) & (extra <= budget) & (saved > 0), saved / np.maximum(extra, 1), 0.0)
                 place = np.unravel_index(gain.argmax(), gain.shape)
                 if gain[place] > best_gain:
                     best_gain, best = gain[place], (block, *place, extra[place])
@@ -203,12 +221,47 @@ class ClassFit:
             block.choice[number] = choice
             budget -= float(extra_bits)
 
+    def promote(self, budget: float) -> float:
+        """Store features as dense8 where that saves most error a bit, while they fit into ``budget`` bits; return what is left."""
+        if not self.storage.may_use(Kind.DENSE8):
+            return budget
+        extra, saved = self._promotions()
+        worth = np.flatnonzero((extra > 0) & (saved > 0))
+        worth = worth[np.argsort(-saved[worth] / extra[worth], kind="stable")]
+        before = self.assignment.copy(), self.image_bits()
+        taken = np.cumsum(extra[worth])
+        slots = self.storage.header_bits(len(self.weights), min(self.slots + 2, MAX_CLASSES)) - self._header_bits()
+        chosen = worth[:np.searchsorted(taken, (budget - slots) / self.stands_for, side="right")] if budget > slots else worth[:0]
+        self.assignment[chosen] = DENSE
+        return budget - (self.image_bits() - before[1])
+
+    def _promotions(self) -> tuple[np.ndarray, np.ndarray]:
+        """What each feature would take more, in bits, and save, in weighted error, as dense8: float64 [N] twice."""
+        within = np.flatnonzero(self.assignment >= 0)
+        labels = self.assignment[within]
+        extra, saved = np.zeros(len(self.assignment)), np.zeros(len(self.assignment))
+        for block in self._blocks:
+            taken = block.taken
+            extra[within] += self._dense_bits(block) - self.storage.whole_words(taken.bits)[labels]
+            for label in np.unique(labels):
+                members = within[labels == label]
+                sequence = np.repeat(taken.levels[label], taken.counts[label]).astype(np.float32)
+                saved[members] += np.square(block.sorted_columns[members] - sequence).sum(axis=1)
+        saved[within] = self.importance[within] * (saved[within] - self._rounding)
+        return extra, saved
+
     def sequences(self) -> list[Candidates]:
         """The chosen sequences: per block, Candidates of all prefix classes."""
         return [block.taken for block in self._blocks]
 
 
-def header_bits(outputs: int, slots: int, word_bits: int) -> int:
-    """Bits of an image that a block of ``outputs`` outputs takes beside its segments."""
-    regions = (BLOCK_HEADER.itemsize, CLASS_INFO.itemsize * slots, LEVEL_ENTRY.itemsize * MAX_LEVELS * slots, 4 * outputs, 2 * outputs)
-    return 8 * sum(padded(size, word_bits // 8) for size in regions)
+def packed_classes(fit: ClassFit) -> list[tuple[int, np.ndarray]]:
+    """The classes that have features, in packed order: number (or DENSE, EMPTY) and features, int64 [n]."""
+    numbers = [*range(fit.classes), DENSE, EMPTY]
+    classes = [(number, np.flatnonzero(fit.assignment == number)) for number in numbers]
+    return [(number, features) for number, features in classes if len(features)]
+
+
+def packed_features(fit: ClassFit) -> np.ndarray:
+    """The features in packed order, int64 [N]."""
+    return np.concatenate([features for _, features in packed_classes(fit)])

@@ -13,6 +13,8 @@ import numpy as np
 
 from .format import MAX_CODE_BITS, MAX_LEVELS
 
+PREFIX = -1  # in place of a Rice parameter
+
 _ITERATIONS = 8
 _STEP_FACTORS = (0.8, 1.0, 1.3)  # start points: multiples of the uniform step that is optimal at high rate
 _UNUSED_BITS = 40.0              # codeword length that keeps an unused level unused
@@ -35,17 +37,28 @@ class Candidates:
         Bits of one segment, without padding.
     error : float64 [P, S]
         Squared error of the sequence against the profile, summed over ranks.
+    rice : int64 [P, S]
+        Rice parameter of a sparse class; PREFIX for a prefix class.
     """
 
     levels: np.ndarray
     counts: np.ndarray
     bits: np.ndarray
     error: np.ndarray
+    rice: np.ndarray
 
     def select(self, choice: np.ndarray) -> Candidates:
         """The choice numbers ``choice`` int [P], one a profile, as Candidates without the axis S."""
         rows = np.arange(len(choice))
-        return Candidates(self.levels[rows, choice], self.counts[rows, choice], self.bits[rows, choice], self.error[rows, choice])
+        return Candidates(*(array[rows, choice] for array in self.arrays()))
+
+    def beside(self, other: Candidates) -> Candidates:
+        """The choices of both."""
+        return Candidates(*(np.concatenate(pair, axis=1) for pair in zip(self.arrays(), other.arrays(), strict=True)))
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The members in order."""
+        return self.levels, self.counts, self.bits, self.error, self.rice
 
 
 def quantise_profiles(profiles: np.ndarray, slopes: np.ndarray, max_levels: int = MAX_LEVELS) -> Candidates:
@@ -92,7 +105,8 @@ def quantise_profiles(profiles: np.ndarray, slopes: np.ndarray, max_levels: int 
 
     energy = np.square(profiles).sum(axis=1)
     error = np.maximum(energy[:, None] - (counts * np.square(levels)).sum(axis=-1), 0.0)
-    return Candidates(levels, counts, (counts * huffman_lengths(counts)).sum(axis=-1), error)
+    bits = (counts * huffman_lengths(counts)).sum(axis=-1)
+    return Candidates(levels, counts, bits, error, np.full_like(bits, PREFIX))
 
 
 def _uniform_levels(profiles: np.ndarray, slopes: np.ndarray, factors: np.ndarray, max_levels: int) -> np.ndarray:

@@ -6,14 +6,62 @@ levels are chosen. Both are chosen such that the weights of a layer look alike.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from .activations import Statistics
+from .activations import Statistics, importance
+from .importers.float_network import FloatLayer, FloatNetwork
 
 _MOST_COARSENING = 4.0   # a hidden feature keeps at least 127 / 4 steps
 _ROW_NORM_SHARE = 0.7    # between scaling rows to equal norm (1) and to equal sensitivity (0); found by experiment
 _ROW_RANGE = 64.0        # rows' scales stay within this factor of the median, so that multipliers keep their precision
 _TINY = 1e-30
+
+
+@dataclass(eq=False)
+class ScaledLayer:
+    """A layer's weights in units in which all errors count alike.
+
+    Members
+    -------
+    source : FloatLayer
+    weights : float32 [M, N]
+        source.weight * steps / rows.
+    steps : float64 [N]
+        Value of one step of each feature.
+    rows : float64 [M]
+    importance : float64 [N]
+    """
+
+    source: FloatLayer
+    weights: np.ndarray
+    steps: np.ndarray
+    rows: np.ndarray
+    importance: np.ndarray
+
+    @property
+    def energy(self) -> float:
+        """Value of the error of leaving out all weights."""
+        return float(np.einsum("mn,mn,n->", self.weights, self.weights, self.importance, optimize=False))
+
+
+def scale_layers(network: FloatNetwork, statistics: list[Statistics], real_samples: int) -> list[ScaledLayer]:
+    """Scale all layers, so that the mean energy of a weight is 1."""
+    scaled = []
+    for number, (layer, stats) in enumerate(zip(network, statistics, strict=True)):
+        steps = hidden_steps(layer.weight, stats) if number else input_steps(stats)
+        matters = importance(stats, steps, real_samples)
+        weights = layer.weight * steps.astype(np.float32)
+        rows = row_scales(weights, matters, stats.sensitivity)
+        weights /= rows[:, None].astype(np.float32)
+        scaled.append(ScaledLayer(layer, weights, steps, rows, matters))
+    mean_energy = sum(layer.energy for layer in scaled) / network.weight_count
+    if mean_energy > 0:  # slopes and errors near 1, whatever the scale of weights and inputs
+        for layer in scaled:
+            layer.rows *= np.sqrt(mean_energy)
+            layer.weights /= np.float32(np.sqrt(mean_energy))
+    return scaled
 
 
 def input_steps(statistics: Statistics) -> np.ndarray:

@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
-from permfc import model_file
+from permfc import model_file, targets
 from permfc.compress import compress as compress_model
+from permfc.errors import InputError, ModelError
+from permfc.network import Network
 
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson, Kernel, LayerNames
+
+_DEFAULT_BITS = 2.5
 
 
 @takes_engine
@@ -21,9 +25,22 @@ def compress(
     model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A trained network: .npz, .safetensors, .pt or .onnx.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the compressed network goes (.safetensors).")],
     engine: EngineChoice,
-    bits: Annotated[float, typer.Option("--bits", "-b", help="Most bits a weight: all bits of the image over the number of weights.")] = 2.5,
+    bits: Annotated[
+        float | None, typer.Option("--bits", "-b", help="Most bits a weight: all bits of the image over the number of weights. Default: 2.5.")
+    ] = None,
+    ratio: Annotated[float | None, typer.Option("--ratio", "-r", help="Least times smaller than the weights in float32: --bits of 32 / RATIO.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option("--max-drop", help="The smallest image that loses at most so many points of accuracy on --calibrate, --labels.")
+    ] = None,
     calibrate: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Typical inputs, .npy [samples, inputs]. Strongly recommended.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Their labels, .npy [samples], for --max-drop.")
+    ] = None,
+    per_layer: Annotated[
+        Path | None, typer.Option("--per-layer", exists=True, dir_okay=False,
+                                  help="JSON: bits a weight, or a kind (prefix, sparse, dense8), by layer name.")
     ] = None,
     layers: LayerNames = None,
     kernel: Kernel = None,
@@ -37,14 +54,38 @@ def compress(
 
     - `permfc compress lenet.npz -o lenet.safetensors --bits 2.5 --calibrate digits.npy`
 
-    - `permfc compress head.onnx -o head.safetensors --bits 2 --calibrate x.npy --device up5k`
+    - `permfc compress lenet.npz -o lenet.safetensors --max-drop 0.5 --calibrate digits.npy --labels digit_labels.npy`
 
-    - `permfc compress keras.npz -o net.safetensors --layers dense,dense_1 --kernel in-out`
+    - `permfc compress head.onnx -o head.safetensors --ratio 16 --calibrate x.npy --device up5k`
+
+    - `permfc compress keras.npz -o net.safetensors --layers dense,dense_1 --kernel in-out --per-layer bits.json`
     """
+    _check_targets(bits, ratio, max_drop, calibrate, labels)
     config = engine.config()
     samples = inputs.read_array(calibrate) if calibrate else None
     source = inputs.read_model(model, layers, kernel)
+    choices = targets.read_per_layer(per_layer) if per_layer else None
+
+    def made(size: float, steps: console.Steps | None) -> Network:
+        return compress_model(source, size, samples, config.block_outputs, config.bus_bits, config.levels, steps, choices)
+
     with console.progress() as steps:
-        network = compress_model(source, bits, samples, config.block_outputs, config.bus_bits, config.levels, progress=steps)
+        if max_drop is None:
+            size = targets.bits_for_ratio(ratio) if ratio is not None else _DEFAULT_BITS if bits is None else bits
+            network = made(size, steps)
+        else:
+            network, drop = targets.smallest_within(source, max_drop, samples, inputs.read_array(labels), lambda size: made(size, None), steps)
+    if max_drop is not None:
+        console.messages.print(f"Loses {drop:.2f} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
+
+
+def _check_targets(bits: float | None, ratio: float | None, max_drop: float | None, calibrate: Path | None, labels: Path | None) -> None:
+    given = [name for name, value in (("--bits", bits), ("--ratio", ratio), ("--max-drop", max_drop)) if value is not None]
+    if len(given) > 1:
+        raise ModelError(f"{' and '.join(given)} are different targets: give one of them")
+    if max_drop is not None and (calibrate is None or labels is None):
+        raise InputError("--max-drop measures accuracy: give samples with --calibrate and their labels with --labels")
+    if max_drop is None and labels is not None:
+        raise InputError("--labels is only for --max-drop: leave it out, or say how many points may be lost")
