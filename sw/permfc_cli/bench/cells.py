@@ -50,12 +50,15 @@ class Cell:
     benchmark : Benchmark
     method, title : str
     measure : function (Say) -> Figures
+    final : bool
+        Whether its figures stay what they are once they are known.
     """
 
     benchmark: Benchmark
     method: str
     title: str
     measure: Callable[[Say], Figures]
+    final: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def cells(benchmark: Benchmark, data: Path, output: Path, training: Training) ->
     made = [Cell(benchmark, method.name, method.title, partial(_all, loaded, method.run)) for method in METHODS.values()]
     for ratio in benchmark.retrained:
         title = f"permfc retrained {ratio:g}x"
-        made.append(Cell(benchmark, f"retrained-{ratio:g}", title, partial(_retrained, loaded, ratio, data, output, training)))
+        made.append(Cell(benchmark, f"retrained-{ratio:g}", title, partial(_retrained, loaded, ratio, data, output, training), final=False))
     return made
 
 
@@ -112,7 +115,7 @@ def measured(todo: list[Cell], output: Path, say: Say) -> Iterator[Row]:
     for cell in todo:
         names = cell.benchmark.name, cell.benchmark.title, cell.method, cell.title
         say(f"{cell.benchmark.name}: {cell.title}")
-        known = kept(output, cell.benchmark.name, cell.method)
+        known = kept(output, cell.benchmark.name, cell.method) if cell.final else None
         if known:
             yield Row(*names, known)
             continue

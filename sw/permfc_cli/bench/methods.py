@@ -30,7 +30,7 @@ from .problems import Problem
 RATES = (1.0, 1.5, 2.0, 2.5, 3.0)  # bits a weight, after training
 ALLOWED_DROP = 0.5     # points of accuracy that pruning may cost
 ALLOWED_ERROR = 0.05   # of the outputs' power, where there are no labels
-_QUALITIES = np.arange(30, -1, -1) / 10  # pruning thresholds in standard deviations, the strongest first
+_QUALITIES = np.append(np.arange(20, 6, -1) / 2, np.arange(30, -1, -1) / 10)  # pruning thresholds in standard deviations, the strongest first
 
 
 @dataclass(frozen=True)

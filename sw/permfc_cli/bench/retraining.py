@@ -26,7 +26,7 @@ class Training:
     seeds : int
         Runs of each recipe, seeds from 0; the one with the median accuracy counts.
     new : bool
-        Whether to train what has not been trained.
+        Whether to train what has not been trained; otherwise the finished runs count.
     """
 
     seeds: int = 3
@@ -52,23 +52,28 @@ def retrained(recipe: str, problem: Problem, ratio: float, data: Path, output: P
     Raises
     ------
     ToolError
-        If torch is missing, or a run is not finished and new ones are not wanted.
+        If torch is missing for a new run, or no run is finished and new ones are not wanted.
     """
-    found = []
-    for seed in range(training.seeds):
-        folder = output / f"{recipe}-r{ratio:g}-s{seed}"
-        _train(recipe, folder, ratio, seed, data, training.new, say)
-        found.append(_measure(problem, folder, data))
+    folders = [output / f"{recipe}-r{ratio:g}-s{seed}" for seed in range(training.seeds)]
+    if training.new:
+        for seed, folder in enumerate(folders):
+            _train(recipe, folder, ratio, seed, data, say)
+    finished = [folder for folder in folders if _is_finished(folder)]
+    if not finished:
+        raise ToolError(f"{recipe} is not trained for {ratio:g}x: run without --no-train")
+    found = [_measure(problem, folder, data) for folder in finished]
     found.sort(key=lambda figures: figures.accuracy)
     accuracies = ", ".join(f"{figures.accuracy:.2f}" for figures in found)
-    return replace(found[(len(found) - 1) // 2], note=f"median of {len(found)} seeds: {accuracies}")
+    return replace(found[(len(found) - 1) // 2], note=f"median of {len(found)} of {training.seeds} seeds: {accuracies}")
 
 
-def _train(recipe: str, folder: Path, ratio: float, seed: int, data: Path, new: bool, say: Callable[[str], None]) -> None:
-    if (folder / "result.json").exists():
+def _is_finished(folder: Path) -> bool:
+    return (folder / "result.json").exists()
+
+
+def _train(recipe: str, folder: Path, ratio: float, seed: int, data: Path, say: Callable[[str], None]) -> None:
+    if _is_finished(folder):
         return
-    if not new:
-        raise ToolError(f"{folder.name} is not trained: run without --no-train")
     try:
         from permfc.train import recipes
     except ModuleNotFoundError as error:

@@ -108,7 +108,7 @@ def _columns(row: Row) -> tuple[str, ...]:
     figures = row.figures
     if figures is None:
         return (row.title, "not run", *[""] * (len(_HEADINGS) - 2))
-    lost = "" if figures.drop is None else f"{figures.drop:+.2f}"
+    lost = "" if figures.drop is None else f"{round(figures.drop, 2) + 0.0:+.2f}"
     return (row.title, quality(figures), lost, f"{figures.bits_per_weight:.3f}", f"{figures.ratio:.1f}x",
             f"{figures.bytes_all:,.0f}", f"{figures.bytes_skipping:,.0f}")
 
