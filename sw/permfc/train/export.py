@@ -16,7 +16,7 @@ def export(model: PermutedNetwork) -> Network:
     ModelError
         If a partial sum could overflow the engine's accumulator.
     """
-    orders = [layer.order.numpy() for layer in model.layers]
+    orders = [layer.packed.numpy() for layer in model.layers]
     outputs = [*orders[1:], np.arange(model.layers[-1].weight.shape[1])]
     layers = tuple(_layer(layer, *order) for layer, order in zip(model.layers, zip(orders, outputs, strict=True), strict=True))
     last = model.layers[-1]
@@ -28,15 +28,14 @@ def _layer(layer: PermutedLinear, features: np.ndarray, outputs: np.ndarray) -> 
     """The layer with its features and outputs in packed order."""
     weights, unit = layer.integers()
     weights = weights.numpy().astype(np.int8)[np.ix_(features, outputs)]
-    ends = np.cumsum(np.bincount(layer.class_of.numpy()))
-    classes = [_segments(int(words), int(end) - len(part), part)
-               for words, end, part in zip(layer.class_words, ends, np.split(weights, ends[:-1]), strict=True)]
+    starts = np.flatnonzero(np.diff(layer.words.numpy()[features], prepend=-1))
+    classes = [_segments(int(first), part) for first, part in zip(starts, np.split(weights, starts[1:]), strict=True)]
     mul, shift = (0, 1) if layer.raw else layer.requantisation(unit)
     bias, muls = layer.bias_counts(unit)[outputs], np.full(len(outputs), mul, dtype=np.uint16)
     return Layer(len(features), len(outputs), len(outputs), (tuple(classes),), bias, muls, shift, layer.relu, layer.raw)
 
 
-def _segments(words: int, first: int, weights: np.ndarray) -> Segments:
+def _segments(first: int, weights: np.ndarray) -> Segments:
     """The class of ``weights`` int8 [n, outputs], which holds at most one magnitude."""
     if not weights.any():
         return Segments.empty(first, *weights.shape)

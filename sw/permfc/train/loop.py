@@ -77,6 +77,7 @@ def train(
     seed: int,
     checkpoint: Path,
     before_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
+    after_step: Callable[[float], None] = lambda rate: None,
     after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> None:
     """Train a module, from its checkpoint if there is one.
@@ -89,6 +90,8 @@ def train(
         Written after every epoch, complete or not at all.
     before_step : callable
         Called with the epoch, the step in it, and the steps of an epoch.
+    after_step : callable
+        Called with the learning rate of the step.
     after_epoch : callable
         Called with the number of epochs done, also for those that a checkpoint has brought.
 
@@ -108,11 +111,13 @@ def train(
         module.train()
         for number, batch in enumerate(torch.randperm(len(samples.x), generator=generator).split(schedule.batch)):
             before_step(epoch, number, steps)
+            rate = schedule.rate_at((epoch + number / steps) / schedule.epochs)
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate_at((epoch + number / steps) / schedule.epochs)
+                group["lr"] = rate
             optimizer.zero_grad()
             loss(samples.draw(samples.x[batch], generator), samples.labels[batch]).backward()
             optimizer.step()
+            after_step(rate)
         _save(module, optimizer, checkpoint, {**asdict(schedule), "seed": seed}, epoch + 1)
         after_epoch(epoch + 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class PermutedLinear(nn.Module):
         Results are clamped to 0..127 steps instead of -128..127.
     raw : bool
         Last layer: results are accumulators, not rounded.
+    first : bool
+        The first layer keeps features without words as an empty class; those of other layers vanish together with the outputs they come from.
     classes : int
         Most classes, the one without weights included; 2 to 16.
 
@@ -51,8 +53,10 @@ class PermutedLinear(nn.Module):
     bias : float32 [outputs]
     words : int64 [features]
         Memory words of each feature's segment; features with equal words are a class.
+    alive : bool [outputs]
+        Outputs that the next layer has words for; the others have no weights and are left out of the image.
     place : int64 [outputs]
-        Where each output lies in the packed order of the next layer's features.
+        Where each output that is alive lies in the packed order of the next layer's features.
     input_step, output_step : float64
         Value of one int8 step of inputs and results.
 
@@ -62,18 +66,18 @@ class PermutedLinear(nn.Module):
         If the layer has more outputs than a block can have.
     """
 
-    def __init__(self, linear: nn.Linear, relu: bool, raw: bool, classes: int = 4) -> None:
+    def __init__(self, linear: nn.Linear, relu: bool, raw: bool, first: bool, classes: int = 4) -> None:
         super().__init__()
         if linear.out_features > MOST_OUTPUTS:
             raise ModelError(f"A layer that is trained can have at most {MOST_OUTPUTS} outputs, not {linear.out_features}: split it")
         bias = linear.bias if linear.bias is not None else torch.zeros(linear.out_features)
         self.weight = nn.Parameter(linear.weight.detach().T.float().contiguous())
         self.bias = nn.Parameter(bias.detach().clone().float())
-        self.relu, self.raw, self.classes = relu, raw, classes
-        self.capacities = projection.capacities(linear.out_features, _LEVELS, size.WORD_BITS)
+        self.relu, self.raw, self.first, self.classes = relu, raw, first, classes
         self.frozen = False
         self._threshold, self._steps = torch.zeros(0), 0
         features = linear.in_features
+        self.register_buffer("alive", torch.ones(linear.out_features, dtype=torch.bool))
         self.register_buffer("words", torch.full((features,), len(self.capacities.nonzeros) - 1))
         self.register_buffer("place", torch.arange(linear.out_features))
         self.register_buffer("variance", torch.zeros(features))
@@ -91,9 +95,20 @@ class PermutedLinear(nn.Module):
         return self.words.unique(return_inverse=True)[1]
 
     @property
-    def order(self) -> Tensor:
-        """Value of the features in packed order, class by class, int64 [features]."""
-        return self.class_of.argsort(stable=True)
+    def capacities(self) -> projection.Capacities:
+        """Value of what the segments hold, for as many outputs as are alive."""
+        return projection.capacities(int(self.alive.sum()), _LEVELS, size.WORD_BITS)
+
+    @property
+    def packed(self) -> Tensor:
+        """Value of the features that are in the image, class by class, int64."""
+        order = self.class_of.argsort(stable=True)
+        return order if self.first else order[self.words[order] > 0]
+
+    @property
+    def slots(self) -> int:
+        """Value of the classes in the image."""
+        return len(self.words[self.packed].unique())
 
     def revise(self, words: int) -> None:
         """Decide anew how many words each feature gets: those whose weights matter most for the layer's results get most.
@@ -103,7 +118,7 @@ class PermutedLinear(nn.Module):
         words : int
             Of all features together.
         """
-        saliency = self.weight.detach().square() * self.variance[:, None]
+        saliency = self.weight.detach()[:, self.alive].square() * self.variance[:, None]
         self.words.copy_(torch.from_numpy(projection.allocate(saliency.numpy(), self.capacities.nonzeros, words, self.classes)))
         self._steps = 0
 
@@ -112,18 +127,21 @@ class PermutedLinear(nn.Module):
 
         That is what they always hold; when frozen, what they hold with the runs of zeros that there are.
         """
-        words = self.words.numpy()
-        kept = self.capacities.nonzeros[words]
-        outputs = self.weight.shape[1]
+        words, table, outputs = self.words.numpy(), self.capacities, int(self.alive.sum())
+        kept = table.nonzeros[words]
         most = min(int(kept.max()) + projection.MOST_EXTRA, outputs)
-        largest = self.weight.detach().abs().topk(most, dim=1).indices
+        largest = (self.weight.detach().abs() * self.alive).topk(most, dim=1).indices
         if self.frozen:
             live = np.flatnonzero(words)
             places = self.place[largest[live]].numpy()
-            bits = words[live] * size.WORD_BITS
-            kept[live] += projection.extra(places, kept[live], self.capacities.rice[words[live]], bits, outputs, _LEVELS)
+            kept[live] += projection.extra(places, kept[live], table.rice[words[live]], words[live] * size.WORD_BITS, outputs, _LEVELS)
         chosen = torch.arange(most) < torch.from_numpy(kept)[:, None]
-        return torch.zeros(self.weight.shape, dtype=torch.bool).scatter_(1, largest, chosen)
+        return torch.zeros(self.weight.shape, dtype=torch.bool).scatter_(1, largest, chosen) & self.alive
+
+    def settle(self, part: float) -> None:
+        """Draw the weights that are not kept towards 0 by this part, so that only a steady gradient brings one back, and not a noisy one."""
+        with torch.no_grad():
+            self.weight.mul_(1 - part * (self.weight.abs() < self._threshold))
 
     def levels(self, nonzero: Tensor) -> tuple[Tensor, float]:
         """The int8 level of each class and the weight that level 1 stands for.
@@ -150,7 +168,7 @@ class PermutedLinear(nn.Module):
 
     def bias_counts(self, unit: float) -> np.ndarray:
         """The bias in accumulator counts, as a layer can store it, int32 [outputs]."""
-        return storable_bias(self.bias.detach().double().numpy() / (unit * float(self.input_step)))
+        return storable_bias((self.bias.detach() * self.alive).double().numpy() / (unit * float(self.input_step)))
 
     def requantisation(self, unit: float) -> tuple[int, int]:
         """Multiplier and shift that all outputs share."""
@@ -167,7 +185,7 @@ class PermutedLinear(nn.Module):
         return self._train(x) if self.training else self._compute(x)
 
     def _train(self, x: Tensor) -> Tensor:
-        magnitude = self.weight.detach().abs()
+        magnitude = self.weight.detach().abs() * self.alive
         if self._steps % _SELECTION == 0:
             self._threshold = torch.where(self.nonzero(), magnitude, torch.inf).amin(dim=1, keepdim=True)
         self._steps += 1
@@ -242,14 +260,29 @@ class PermutedNetwork(nn.Module):
     @property
     def image_bytes(self) -> int:
         """Value of the bytes that the image has at most: exactly, if no segment is shorter than it may be."""
-        segments = sum(int(layer.words.sum()) for layer in self.layers) * size.WORD_BYTES
-        return segments + self._overhead([len(layer.class_words) for layer in self.layers])
+        return sum(int(layer.words.sum()) for layer in self.layers) * size.WORD_BYTES + self._overhead([layer.slots for layer in self.layers])
 
-    def _overhead(self, classes: Iterable[int]) -> int:
-        return size.overhead_bytes([tuple(layer.weight.shape) for layer in self.layers], list(classes))
+    def _overhead(self, classes: Sequence[int]) -> int:
+        return size.overhead_bytes([(len(layer.packed), int(layer.alive.sum())) for layer in self.layers], classes)
+
+    def segment_bytes(self, image_bytes: float) -> float:
+        """Bytes that an image of ``image_bytes`` leaves for segments.
+
+        Raises
+        ------
+        InputError
+            If it would not even hold headers, tables and biases.
+        """
+        least = self._overhead([layer.classes for layer in self.layers])
+        if image_bytes < least:
+            raise InputError(f"An image of {int(image_bytes)} bytes cannot hold this network, whose headers, tables and biases alone take {least}: "
+                             f"ask for a ratio below {4 * self.parameters_count / least:.1f}")
+        return image_bytes - least
 
     def revise(self, image_bytes: float, shares: Sequence[float]) -> None:
         """Share out the bytes of an image anew: to layers as given, to features by their importance.
+
+        Hidden outputs for which the next layer has no words vanish for good.
 
         Parameters
         ----------
@@ -261,22 +294,29 @@ class PermutedNetwork(nn.Module):
         Raises
         ------
         InputError
-            If the image would not even hold its headers.
+            If the image would hold little more than its headers.
         """
-        segments = image_bytes - self._overhead(layer.classes for layer in self.layers)
-        if segments < 0:
-            least = self._overhead(2 for _ in self.layers)
-            raise InputError(f"An image of {int(image_bytes)} bytes cannot hold this network, whose headers, tables and biases alone take {least}: "
-                             f"ask for a ratio below {4 * self.parameters_count / least:.1f}")
-        for layer, share in zip(self.layers, shares, strict=True):
+        segments = self.segment_bytes(image_bytes)
+        alive = None
+        for layer, share in zip(reversed(self.layers), reversed(shares), strict=True):
+            if alive is not None:
+                layer.alive &= alive
             layer.revise(int(segments * share / size.WORD_BYTES))
+            alive = layer.words > 0
+            if not alive.any():
+                raise InputError(f"An image of {int(image_bytes)} bytes leaves a layer without weights: ask for a lower ratio")
+
+    def settle(self, part: float) -> None:
+        """To be called after every step; see ``PermutedLinear.settle``."""
+        for layer in self.layers:
+            layer.settle(part)
 
     def freeze(self) -> None:
         """Keep classes, steps and statistics from now on: the last part of a training only settles the weights."""
         for layer, following in zip(self.layers, [*self.layers[1:], None], strict=True):
             layer.frozen = True
             if following is not None:
-                layer.place.copy_(following.order.argsort())
+                layer.place[following.packed] = torch.arange(len(following.packed))
 
 
 def permute_model(model: nn.Sequential, samples: Tensor, classes: Sequence[int] | int = 4) -> PermutedNetwork:
@@ -305,7 +345,8 @@ def permute_model(model: nn.Sequential, samples: Tensor, classes: Sequence[int] 
     if len(modules) != len(expected) or not linears:
         raise ModelError(f"A model must be Linear and ReLU in turn, ending with Linear, not {', '.join(type(module).__name__ for module in modules)}")
     counts = [classes] * len(linears) if isinstance(classes, int) else classes
-    layers = [PermutedLinear(linear, linear is not linears[-1], linear is linears[-1], count) for linear, count in zip(linears, counts, strict=True)]
+    layers = [PermutedLinear(linear, linear is not linears[-1], linear is linears[-1], linear is linears[0], count)
+              for linear, count in zip(linears, counts, strict=True)]
     network = PermutedNetwork(layers, max(float(samples.abs().max()), 1e-12) / _TOP)
     with torch.no_grad():
         network.train()(samples)

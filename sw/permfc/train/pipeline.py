@@ -30,6 +30,7 @@ _START = 6.0        # bytes of segments at the beginning, in multiples of the fi
 _SHRUNK = 0.40      # part of the training after which the image has its final size
 _SETTLED = 0.50     # part after which classes and steps are kept
 _REVISIONS = 2      # of the classes, an epoch
+_SETTLING = 3.0     # decay of the weights that are not kept, in multiples of the learning rate
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def retrain(plan: Plan, data: Dataset, output: Path, seed: int, progress: Progre
     head = float_head((FEATURES if plan.convolutions else data.train.shape[1], *plan.hidden, data.classes), plan.dropout)
     model = permute_model(head, torch.zeros(1, head[0].in_features), plan.classes)
     target = 4 * model.parameters_count / plan.ratio
-    model.revise(target, plan.shares)  # an impossible ratio is refused now, not after an hour
+    model.segment_bytes(target)  # an impossible ratio is refused now, not after an hour
 
     labels, test_labels = torch.from_numpy(data.train_labels), torch.from_numpy(data.test_labels)
     draw = shifter(SIDE, plan.shift, plan.moved)
@@ -124,7 +125,7 @@ def retrain(plan: Plan, data: Dataset, output: Path, seed: int, progress: Progre
     model = permute_model(head, x[:_SAMPLES], plan.classes)
     train(model, Samples(x, labels, feature_draw), distillation(model, head, plan.teacher),
           plan.schedule, seed, output / "compressed.pt", shrinking(model, target, plan.shares, plan.schedule.epochs),
-          _counter(progress, "compressed network", plan.schedule))
+          lambda rate: model.settle(_SETTLING * rate), _counter(progress, "compressed network", plan.schedule))
     network = export(model)
     golden = network.compute(network.quantise(test.numpy())).argmax(axis=1)
     return Trained(network, float_accuracy, _percent(torch.from_numpy(golden), test_labels), model.parameters_count)

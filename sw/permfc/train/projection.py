@@ -7,6 +7,7 @@ layer's words decides how many it keeps. Features with equal words form a class.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Capacities:
     rice: np.ndarray
 
 
+@cache
 def capacities(outputs: int, levels_count: int, word_bits: int) -> Capacities:
     """The capacities of the segments of a block.
 
