@@ -30,6 +30,8 @@ CASES = (  # inputs, outputs, bits a weight, share of the inputs that are not ze
     (512, 512, 2.6, 1.0),
     (1024, 1024, 2.6, 1.0),
     (512, 512, 8.5, 1.0),
+    (512, 512, 0.6, 1.0),
+    (1024, 1024, 0.6, 1.0),
     (512, 512, 2.6, 0.35),
     (1024, 1024, 2.6, 0.35),
 )
@@ -62,7 +64,7 @@ def decode_cycles(layer: Layer, x: np.ndarray, lanes: int) -> int:
     """Sum over rounds of the outputs in their block, for activations x int8 [features]."""
     slots = np.zeros(layer.features, dtype=np.int64)
     for segments in layer.blocks[0]:
-        slots[segments.first:segments.end] = {Kind.PREFIX: 1, Kind.DENSE8: 2, Kind.EMPTY: 0}[segments.kind]
+        slots[segments.first:segments.end] = 0 if segments.kind is Kind.EMPTY else segments.kind.slots
     rounds = max(1, -(-int(slots[x != 0].sum()) // lanes))
     return rounds * layer.outputs
 
