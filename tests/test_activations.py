@@ -67,7 +67,7 @@ def test_statistics_are_those_of_the_float_network():
 
 
 def test_importance_is_the_variance_given_enough_samples():
-    stats = Statistics(np.array([3.0, 0.0, 0.0]), np.array([9.0, 1.0, 0.0]), np.ones(3), np.ones(1), np.ones(1))
+    stats = Statistics(np.array([3.0, 0.0, 0.0]), np.array([9.0, 1.0, 0.0]), np.ones(3), np.ones(1), np.ones(1), np.ones(3))
     many = importance(stats, np.ones(3), 1_000_000)
     assert many == pytest.approx([0.0, 1.0, 0.0], abs=1e-3)
     few = importance(stats, np.ones(3), 4)
@@ -93,19 +93,19 @@ def test_few_samples_correct_little():
 
 def test_hidden_steps_represent_the_peak_and_even_out_columns():
     weight = np.ones((4, 3)) * [1.0, 2.0, 100.0]
-    stats = Statistics(np.zeros(3), np.ones(3), np.array([1.0, 2.0, 1.0]), np.ones(4), np.ones(4))
+    stats = Statistics(np.zeros(3), np.ones(3), np.array([1.0, 2.0, 1.0]), np.ones(4), np.ones(4), np.ones(3))
     steps = hidden_steps(weight, stats)
     assert (127 * steps >= stats.peak - 1e-12).all()
     assert (127 * steps <= 4 * stats.peak + 1e-12).all()
     assert steps[2] == pytest.approx(1 / 127)
-    dead = Statistics(np.zeros(3), np.zeros(3), np.zeros(3), np.ones(4), np.ones(4))
+    dead = Statistics(np.zeros(3), np.zeros(3), np.zeros(3), np.ones(4), np.ones(4), np.ones(3))
     assert (hidden_steps(weight, dead) > 0).all()
 
 
 def test_input_step_is_one_for_all():
-    stats = Statistics(np.zeros(2), np.ones(2), np.array([1.0, 2.0]), np.ones(1), np.ones(1))
+    stats = Statistics(np.zeros(2), np.ones(2), np.array([1.0, 2.0]), np.ones(1), np.ones(1), np.ones(2))
     assert input_steps(stats) == pytest.approx([2 / 127, 2 / 127])
-    nothing = Statistics(np.zeros(2), np.ones(2), np.zeros(2), np.ones(1), np.ones(1))
+    nothing = Statistics(np.zeros(2), np.ones(2), np.zeros(2), np.ones(1), np.ones(1), np.ones(2))
     assert (input_steps(nothing) > 0).all()
 
 

@@ -12,15 +12,14 @@ from collections.abc import Callable
 import numpy as np
 
 from .classes import packed_features
+from .covariance import feature_groups, shrunk_covariance, upper_factor
 from .quantiser import Quantiser
 
 RoundColumn = Callable[[int, np.ndarray], np.ndarray]
 """Function (feature, float32 [M]) -> [M]: the weights that a feature gets instead of the given ones."""
 
 _JUDGED = 5            # every so manieth sample tells whether feedback helps
-_PANEL = 128      # columns between updates of all that follow: the bulk of the work becomes matrix products
-_MOST_FEATURES = 4096  # that compensate each other: bounds the memory and time of the factorisation
-_LEAST_SHARE = 1e-3    # of the mean variance, added to every feature's so that features that never vary do no harm
+_PANEL = 128           # columns between updates of all that follow: the bulk of the work becomes matrix products
 
 
 def fed_back(quantiser: Quantiser, x: np.ndarray) -> np.ndarray:
@@ -43,11 +42,9 @@ def fed_back(quantiser: Quantiser, x: np.ndarray) -> np.ndarray:
         return fit.weights
     packed = packed_features(fit)
     known, kept = x[~judged].astype(np.float32), x[judged].astype(np.float32)
-    order = np.argsort(-known.var(axis=0), kind="stable")
     columns = np.ascontiguousarray(fit.weights[:, packed].T)
     moved = columns.copy()
-    for start in range(0, len(order), _MOST_FEATURES):
-        group = order[start:start + _MOST_FEATURES]
+    for group in feature_groups(known):
         labels = fit.assignment[packed[group]]
         moved[group] = compensated(columns[group], shrunk_covariance(known[:, group]), _rounding(quantiser, labels))
     rounding = _rounding(quantiser, fit.assignment[packed])
@@ -69,24 +66,6 @@ def _error(columns: np.ndarray, wanted: np.ndarray, round_column: RoundColumn, x
     return float((x @ (rounded - wanted)).var(axis=0, dtype=np.float64).sum())
 
 
-def shrunk_covariance(x: np.ndarray) -> np.ndarray:
-    """The covariance of the columns of ``x`` [S, N], float64 [N, N], its off-diagonal part drawn towards 0 when samples are few.
-
-    The factor minimises the expected squared error of the estimate (Schaefer, Strimmer, 2005).
-    """
-    samples = len(x)
-    centred = x - x.mean(axis=0, dtype=np.float64)
-    covariance = centred.T @ centred / samples
-    squares = np.square(centred)
-    noise = (squares.T @ squares / samples - np.square(covariance)) / samples
-    diagonal = np.eye(len(covariance), dtype=bool)
-    signal = float(np.square(covariance)[~diagonal].sum())
-    kept = 0.0 if signal <= 0 else max(0.0, 1.0 - float(noise[~diagonal].sum()) / signal)
-    covariance[~diagonal] *= kept
-    covariance[diagonal] += _LEAST_SHARE * covariance[diagonal].mean() + 1e-30
-    return covariance
-
-
 def compensated(columns: np.ndarray, covariance: np.ndarray, round_column: RoundColumn) -> np.ndarray:
     """What each column should be rounded from.
 
@@ -103,7 +82,7 @@ def compensated(columns: np.ndarray, covariance: np.ndarray, round_column: Round
     float32 [N, M]
         Rounding row j alone gives what it was rounded to here.
     """
-    upper = _inverse_factor(covariance).astype(np.float32)
+    upper = np.linalg.inv(upper_factor(covariance)).astype(np.float32)  # upper.T @ upper is the inverse of the covariance
     remaining = columns.astype(np.float32, copy=True)
     for start in range(0, len(columns), _PANEL):
         panel = slice(start, min(start + _PANEL, len(columns)))
@@ -115,8 +94,3 @@ def compensated(columns: np.ndarray, covariance: np.ndarray, round_column: Round
         remaining[panel.stop:] -= upper[panel, panel.stop:].T @ errors
     return remaining
 
-
-def _inverse_factor(covariance: np.ndarray) -> np.ndarray:
-    """Upper triangular U with U.T @ U the inverse of ``covariance``: row j says how later features take over an error of feature j."""
-    reverse = np.linalg.cholesky(covariance[::-1, ::-1])[::-1, ::-1]  # covariance = reverse @ reverse.T, upper triangular
-    return np.linalg.inv(reverse)

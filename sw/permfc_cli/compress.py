@@ -28,7 +28,7 @@ def compress(
     bits: Annotated[
         float | None, typer.Option("--bits", "-b", help="Most bits a weight: all bits of the image over the number of weights. Default: 2.5.")
     ] = None,
-    ratio: Annotated[float | None, typer.Option("--ratio", "-r", help="Least times smaller than the weights in float32: --bits of 32 / RATIO.")] = None,
+    ratio: Annotated[float | None, typer.Option("--ratio", "-r", help="Times smaller than the weights in float32: --bits of 32 / RATIO.")] = None,
     max_drop: Annotated[
         float | None, typer.Option("--max-drop", help="The smallest image that loses at most so many points of accuracy on --calibrate, --labels.")
     ] = None,
