@@ -68,7 +68,7 @@ class Plan:
     classes: tuple[int, ...]
     shares: tuple[float, ...]
     shift: int = 0
-    moved: float = 0.5
+    moved: float = 0.75
     dropout: float = 0.0
     convolutions: bool = False
     teacher: float = 0.7
@@ -83,13 +83,14 @@ class Trained:
     network : Network
     float_accuracy, golden_accuracy : float
         Percent of the test samples that the float network and the integers of ``network`` get right.
-    parameters : int
-        Weights and biases of the fully connected layers.
+    weights, parameters : int
+        Weights of the float network's fully connected layers, and weights and biases.
     """
 
     network: Network
     float_accuracy: float
     golden_accuracy: float
+    weights: int
     parameters: int
 
 
@@ -128,7 +129,8 @@ def retrain(plan: Plan, data: Dataset, output: Path, seed: int, progress: Progre
           lambda rate: model.settle(_SETTLING * rate), _counter(progress, "compressed network", plan.schedule))
     network = export(model)
     golden = network.compute(network.quantise(test.numpy())).argmax(axis=1)
-    return Trained(network, float_accuracy, _percent(torch.from_numpy(golden), test_labels), model.parameters_count)
+    weights = sum(layer.weight.numel() for layer in model.layers)
+    return Trained(network, float_accuracy, _percent(torch.from_numpy(golden), test_labels), weights, model.parameters_count)
 
 
 def float_head(sizes: Sequence[int], dropout: float) -> nn.Sequential:

@@ -29,12 +29,12 @@ class Recipe:
 
 RECIPES = {
     "lenet-300-100": Recipe(datasets.mnist, Plan(
-        hidden=(300, 100), ratio=100, float_schedule=Schedule(15), schedule=Schedule(60), classes=(7, 4, 2), shares=(0.84, 0.14, 0.02), shift=1)),
+        hidden=(300, 100), ratio=100, float_schedule=Schedule(15), schedule=Schedule(40), classes=(7, 4, 2), shares=(0.84, 0.14, 0.02), shift=1)),
     "lenet-5": Recipe(datasets.mnist, Plan(
-        hidden=(500,), ratio=120, float_schedule=Schedule(10), schedule=Schedule(25), classes=(6, 3), shares=(0.95, 0.05), shift=1,
+        hidden=(500,), ratio=120, float_schedule=Schedule(6), schedule=Schedule(16), classes=(6, 3), shares=(0.95, 0.05), shift=1,
         convolutions=True)),
     "fashion-1024-512": Recipe(datasets.fashion, Plan(
-        hidden=(1024, 512), ratio=40, float_schedule=Schedule(12), schedule=Schedule(20), classes=(6, 6, 2), shares=(0.75, 0.23, 0.02),
+        hidden=(1024, 512), ratio=40, float_schedule=Schedule(8), schedule=Schedule(12), classes=(6, 6, 2), shares=(0.75, 0.23, 0.02),
         dropout=0.2)),
     "clinc150-384-512": Recipe(datasets.clinc150, Plan(
         hidden=(512,), ratio=20, float_schedule=Schedule(40), schedule=Schedule(60), classes=(6, 6), shares=(0.65, 0.35), dropout=0.2)),
@@ -56,7 +56,7 @@ class Result:
     ratio : float
         Bytes of the fully connected layers in float32, weights and biases, over ``image_bytes``.
     bits_per_weight : float
-        Bits of the image over the weights.
+        Bits of the image over the weights of the float network.
     """
 
     recipe: str
@@ -118,7 +118,6 @@ def run_plan(name: str, plan: Plan, data: Dataset, output: Path, seed: int, prog
     trained = retrain(plan, data, output, seed, progress)
     limits = required(trained.network)
     image_bytes = len(pack(trained.network, EngineConfig(bus_bits=size.WORD_BITS, **limits)))
-    weights = sum(layer.features * layer.outputs for layer in trained.network.layers)
     result = Result(
         recipe=name,
         seed=seed,
@@ -128,7 +127,7 @@ def run_plan(name: str, plan: Plan, data: Dataset, output: Path, seed: int, prog
         golden_accuracy=trained.golden_accuracy,
         image_bytes=image_bytes,
         ratio=4 * trained.parameters / image_bytes,
-        bits_per_weight=8 * image_bytes / weights,
+        bits_per_weight=8 * image_bytes / trained.weights,
     )
     model_file.save(trained.network, output / "model.safetensors")
     write_file(output / "result.json", (json.dumps(asdict(result), indent=2) + "\n").encode())
