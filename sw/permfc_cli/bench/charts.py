@@ -10,7 +10,8 @@ from permfc.plots import BLUE, DARK, GREY, ORANGE, drawing
 from .cells import Row
 from .tables import smallest
 
-_COLUMNS = 2
+_COLUMNS = 3
+_SHOWN_DROP = 3.0  # points below float32 that a panel shows
 _FIXED, _PRUNED, _RETRAINED = "o", "s", "D"
 _TRAFFIC = {"int8": "int8", "int4-g64": "int4", "deep-compression": "pruned"}
 
@@ -32,7 +33,7 @@ def draw(rows: list[Row], folder: Path) -> None:
 def _accuracies(groups: dict[str, list[Row]], path: Path) -> None:
     """A panel a benchmark: accuracy, or output error on a logarithmic scale, over bits a weight."""
     lines = -(-len(groups) // _COLUMNS)
-    with drawing(path, 7.2, 0.5 + 2.1 * lines, nrows=lines, ncols=_COLUMNS, squeeze=False) as (figure, axes):
+    with drawing(path, 8.4, 0.5 + 1.95 * lines, nrows=lines, ncols=_COLUMNS, squeeze=False) as (figure, axes):
         panels = axes.ravel()
         for axis, (title, group) in zip(panels, groups.items(), strict=False):
             _panel(axis, title, group)
@@ -57,13 +58,15 @@ def _panel(axis, title: str, group: list[Row]) -> None:
         if names:
             axis.plot([found[name].bits_per_weight for name in names], [quality(found[name]) for name in names],
                       marker=marker, linestyle=line, color=color, markersize=4, label=label)
-    axis.set(title=title, xlabel="bits a weight", ylabel="accuracy, %" if labelled else "output error", xscale="log")
+    axis.set(xlabel="bits a weight", ylabel="accuracy, %" if labelled else "output error", xscale="log")
+    axis.set_title(title, fontsize=8)
     axis.set_xticks([0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", "8"])
     axis.minorticks_off()
     if not labelled:
         axis.set_yscale("log")
     elif "float32" in found:
         axis.axhline(found["float32"].accuracy, color=DARK, linewidth=1, linestyle="--", label="float32")
+        axis.set_ylim(bottom=max(axis.get_ylim()[0], found["float32"].accuracy - _SHOWN_DROP))
 
 
 def _bytes(groups: dict[str, list[Row]], path: Path) -> None:
@@ -84,7 +87,7 @@ def _bytes(groups: dict[str, list[Row]], path: Path) -> None:
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.12)
-        axis.set(xlabel="bytes read an inference, zero activations skipped, % of all int8 weights; modelled", title="Memory traffic")
+        axis.set(xlabel="bytes read an inference, % of all int8 weights; modelled", title="Memory traffic, zero activations skipped")
         if axis.containers:
             figure.legend(loc="outside lower center", ncols=len(names), fontsize=8)
 

@@ -105,15 +105,15 @@ _CLINC150 = ("clinc150/clinc150_minilm_f16.npz",)
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in (
     _mlp("lenet-300-100", "LeNet-300-100, MNIST", "mnist_lenet300100", datasets.mnist, _idx("mnist"), (60, 100)),
-    Benchmark("lenet-5", "LeNet-5 800-500-10, MNIST", _lenet5, (*_idx("mnist"), "dns_lenet/lenet5_dense.npz"), (120,)),
-    _mlp("fashion-300-100", "784-300-100-10, Fashion-MNIST", "fashion_300100", datasets.fashion, _idx("fashion")),
-    _mlp("fashion-1024-512", "784-1024-512-10, Fashion-MNIST", "fashion_1024_512", datasets.fashion, _idx("fashion"), (40,)),
-    _mlp("clinc150-384", "sentence head 384-150, CLINC150", "clinc150_minilm_384", datasets.clinc150, _CLINC150),
-    _mlp("clinc150-384-512", "sentence head 384-512-150, CLINC150", "clinc150_minilm_384_512", datasets.clinc150, _CLINC150, (20,)),
-    Benchmark("efficientnet-lite0", "EfficientNet-lite0 head 1280-1000", _efficientnet, ("efflite0/imagenet1000_feats.npz",)),
+    Benchmark("lenet-5", "LeNet-5 (800-500-10), MNIST", _lenet5, (*_idx("mnist"), "dns_lenet/lenet5_dense.npz"), (120,)),
+    _mlp("fashion-300-100", "784-300-100-10, Fashion", "fashion_300100", datasets.fashion, _idx("fashion")),
+    _mlp("fashion-1024-512", "784-1024-512-10, Fashion", "fashion_1024_512", datasets.fashion, _idx("fashion"), (40,)),
+    _mlp("clinc150-384", "384-150, CLINC150", "clinc150_minilm_384", datasets.clinc150, _CLINC150),
+    _mlp("clinc150-384-512", "384-512-150, CLINC150", "clinc150_minilm_384_512", datasets.clinc150, _CLINC150, (20,)),
+    Benchmark("efficientnet-lite0", "EfficientNet-lite0 1280-1000", _efficientnet, ("efflite0/imagenet1000_feats.npz",)),
     _mlp("usps-256-256", "256-256-10, USPS", "usps_256_256_10", datasets.usps, ("usps/usps.npz",)),
-    Benchmark("minilm-384-1536", "MiniLM-L6 384-1536, median of 6 layers", partial(_minilm, "intermediate")),
-    Benchmark("minilm-1536-384", "MiniLM-L6 1536-384, median of 6 layers", partial(_minilm, "output")),
+    Benchmark("minilm-384-1536", "MiniLM-L6 384-1536, 6 layers", partial(_minilm, "intermediate")),
+    Benchmark("minilm-1536-384", "MiniLM-L6 1536-384, 6 layers", partial(_minilm, "output")),
 )}
 """By name, in the order of the table."""
 
