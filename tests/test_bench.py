@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from permfc import compress, model_file
+from permfc.config import EngineConfig
 from permfc.importers import load_model
-from permfc_cli.bench import cells, command, methods, problems
+from permfc_cli.bench import cells, command, gates, methods, problems
 from permfc_cli.bench.measure import CONFIG, measure_image, measure_stored
 from permfc_cli.bench.peers import Stored
 from permfc_cli.bench.problems import Benchmark, Problem
@@ -157,6 +158,22 @@ def test_finished_runs_are_measured(tmp_path: Path, problem: Problem, monkeypatc
         expected = sorted(accuracies[:done])
         assert row["accuracy"] == pytest.approx(expected[done // 2])
         assert row["note"] == f"median of {done} of 3 seeds: " + ", ".join(f"{accuracy:.2f}" for accuracy in expected)
+
+
+def test_the_simulated_engine_gives_the_same_labels(tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "train" / gates.RUN
+    run.mkdir(parents=True)
+    assert "lenet-300-100-r100-s0 is not trained, which the simulation runs" in bench(tmp_path, "--only", "rtl").output
+    model_file.save(compress.compress(problem.network, 2.0, problem.calibration, block_outputs=512, word_bits=16), run / "model.safetensors")
+    (run / "result.json").touch()
+    monkeypatch.setattr(gates, "CONFIG", EngineConfig(lanes=4, bus_bits=16))
+    monkeypatch.setattr(gates, "DIGITS", 5)
+    monkeypatch.setattr("permfc.datasets.mnist", lambda folder: type("Data", (), {"test": problem.test, "test_labels": problem.labels}))
+    found = json.loads(bench(tmp_path, "--only", "rtl", "--json").stdout)["rtl"]
+    assert (found["digits"], found["results"], found["different_results"], found["different_labels"]) == (5, 50, 0, 0)
+    assert found["traffic_as_predicted"] is True
+    (run / "model.safetensors").unlink()
+    assert json.loads(bench(tmp_path, "--only", "rtl", "--json").stdout)["rtl"] == found
 
 
 def test_own_convolutions_make_the_samples(tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def acceptable(figures: Figures) -> bool:
 
 def quality(figures: Figures) -> str:
     """The accuracy, or the output error."""
-    return f"error {figures.output_error:.4f}" if figures.accuracy is None else f"{figures.accuracy:.2f} %"
+    return f"error {figures.output_error:.3g}" if figures.accuracy is None else f"{figures.accuracy:.2f} %"
 
 
 def _result(figures: Figures | None) -> str:
