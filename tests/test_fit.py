@@ -8,9 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from permfc.allocation import fit_to_target, search_slope
+from permfc.assembly import bare_layer
 from permfc.classes import DENSE, EMPTY, ClassFit
-from permfc.fit import huffman_lengths, quantise_profiles
+from permfc.fit import PREFIX, huffman_lengths, quantise_profiles
 from permfc.huffman import code_lengths
+from permfc.network import Kind
+from permfc.quantiser import Quantiser, _distinct
+from permfc.sparse import sparse_bits
+from permfc.sparse_fit import _mean_bits, choose_nonzeros, quantise_sparse
 from permfc.storage import Storage
 
 
@@ -143,3 +148,96 @@ def test_slope_search_converges_from_afar():
     slope = search_slope(lambda slope: 1000.0 / slope, 50.0, 1e-4, 40, calls.append)
     assert slope == pytest.approx(20.0, rel=0.01)
     assert calls == list(range(1, len(calls) + 1))
+
+
+# --- sparse sequences ---------------------------------------------------------------------------------------------------------------
+
+
+def sparse_columns(features: int, outputs: int, density: float, seed: int = 0) -> np.ndarray:
+    """Columns float32 [features, outputs] of which a part is not zero."""
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal((features, outputs)) * (rng.random((features, outputs)) < density)).astype(np.float32)
+
+
+def test_sparse_candidates_describe_what_they_claim():
+    profiles = np.sort(np.random.default_rng(0).standard_normal((3, 150)), axis=1)
+    found = quantise_sparse(profiles, np.tile(np.geomspace(0.01, 0.5, 6), (3, 1)))
+    assert (found.counts.sum(axis=-1) == 150).all()
+    assert ((found.levels != 0).sum(axis=-1) <= 4).all()
+    for number in range(3):
+        for choice in range(found.bits.shape[1]):
+            sequence = np.repeat(found.levels[number, choice], found.counts[number, choice])
+            assert (np.diff(sequence) >= -1e-9).all()
+            assert np.isclose(np.square(profiles[number] - sequence).sum(), found.error[number, choice], atol=1e-6)
+
+
+@pytest.mark.parametrize("density", [0.02, 0.1, 0.3])
+def test_planned_bits_are_those_that_segments_take(density):
+    outputs = 600
+    columns = sparse_columns(200, outputs, density, seed=3)
+    nonzeros = int(round(density * outputs))
+    places = np.argsort(-np.abs(columns + 1e-6 * np.random.default_rng(1).standard_normal(columns.shape)), axis=1)[:, :nonzeros]
+    indices = np.zeros(columns.shape, dtype=np.uint8)
+    np.put_along_axis(indices, places, np.uint8(1), axis=1)
+    for rice in (1, 3, 5):
+        planned = _mean_bits(outputs, 2, rice)[nonzeros]
+        assert planned == pytest.approx(sparse_bits(indices, 2, rice).mean(), rel=0.03)
+
+
+@settings(deadline=None, max_examples=60)
+@given(outputs=st.integers(1, 120), levels=st.sampled_from([(1.0,), (-1.0, 1.0), (-2.0, -1.0, 1.0, 2.0)]), rice=st.integers(0, 5),
+       spare=st.integers(0, 200), seed=st.integers(0, 99))
+def test_chosen_nonzeros_fit_and_no_more_would(outputs, levels, rice, spare, seed):
+    columns = np.random.default_rng(seed).standard_normal((5, outputs)).astype(np.float32)
+    values = np.array(levels)
+    bits = outputs // (1 << rice) + 2 + spare
+    indices = choose_nonzeros(columns, values, rice, bits)
+    assert (sparse_bits(indices, values.size, rice) <= bits).all()
+    gain = np.max([(2 * columns - level) * level for level in values], axis=0)
+    for row, gains in zip(indices, gain, strict=True):
+        assert (gains[row > 0] > 0).all()
+        left = np.where(row > 0, -np.inf, gains)
+        if left.max() <= 0:
+            continue
+        assert gains[row > 0].min(initial=np.inf) >= left.max()
+        more = row.copy()
+        more[left.argmax()] = 1
+        assert sparse_bits(more[None], values.size, rice)[0] > bits
+
+
+def test_sparse_weights_make_sparse_classes():
+    weights = sparse_columns(100, 400, 0.05).T
+    fit = ClassFit(np.ascontiguousarray(weights), np.ones(100), Storage(512, 16), 4)
+    fit.improve(0.02, 3)
+    used = fit.sizes > 0
+    assert used.any() and (fit.sequences()[0].rice[used] != PREFIX).all()
+    assert fit.image_bits() < 0.7 * weights.size
+    layer = bare_layer(Quantiser(fit, np.zeros(400)), fit.weights, relu=False, raw=True)
+    assert {segments.kind for segments in layer.classes} <= {Kind.SPARSE, Kind.EMPTY}
+
+
+def test_blocks_of_a_class_are_of_one_kind():
+    rng = np.random.default_rng(0)
+    weights = np.concatenate([sparse_columns(80, 256, 0.03).T, rng.standard_normal((256, 80))]).astype(np.float32)
+    fit = ClassFit(weights, np.ones(80), Storage(256, 16), 3)
+    fit.improve(0.05, 3)
+    fit.spend(20000.0)
+    first, second = (sequences.rice[fit.sizes > 0] == PREFIX for sequences in fit.sequences())
+    assert np.array_equal(first, second)
+
+
+def test_promotion_stays_in_the_budget():
+    fit = ClassFit(scaled_columns(100, 64), np.ones(64), Storage(128, 64), 4)
+    fit.improve(0.05, 3)
+    before, dense = fit.image_bits(), (fit.assignment == DENSE).sum()
+    left = fit.promote(20000.0)
+    assert 0 <= left < 20000
+    assert (fit.assignment == DENSE).sum() > dense
+    assert fit.image_bits() - before == pytest.approx(20000.0 - left)
+
+
+@pytest.mark.parametrize(("levels", "expected"), [
+    ([-3, -3, 3, 3], [-4, -3, 3, 4]), ([0, 0], [1, 2]), ([-1, 0], [-1, 1]), ([127, 127], [126, 127]), ([-127, -127, 5], [-127, -126, 5]), ([], [1]),
+])
+def test_levels_of_sparse_classes_become_distinct(levels, expected):
+    assert _distinct(np.array(levels, dtype=np.int8)).tolist() == expected

@@ -14,7 +14,9 @@ from .fit import Candidates
 from .format import MAX_LEVELS
 from .sparse import CHUNK, LEVEL_CODE_BITS, most_rice, sparse_bits
 
-SIDES = ((1, 1), (2, 2), (1, 0), (0, 1))  # negative and positive levels of the sequences that are tried
+_POSITIONS = np.arange(-2, 3)  # of levels, zero in the middle
+_USED = np.array([[0, 1, 0, 1, 0], [1, 1, 0, 1, 1], [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]], dtype=bool)  # the sets of levels that are tried
+_UNUSED_BITS = 1e6  # codeword length that keeps other levels unused
 _ITERATIONS = 6
 _FIRST_BITS = 6.0  # of a nonzero weight, before anything is known
 _MOST_SHARE = 0.5  # of nonzero weights: with more of them a prefix code is shorter
@@ -38,33 +40,26 @@ def quantise_sparse(profiles: np.ndarray, slopes: np.ndarray, width: int = MAX_L
         With S * 4 choices a profile: each slope with one or two levels on both sides of zero, and with one on one side.
     """
     profiles = np.asarray(profiles, dtype=np.float64)
+    outputs = profiles.shape[1]
     sums = np.concatenate([np.zeros((len(profiles), 1)), np.cumsum(profiles, axis=1)], axis=1)
-    found = [_quantise(profiles, sums, slopes, *sides) for sides in SIDES]
-    levels, counts, *rest = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
-    return Candidates(levels[..., :width], counts[..., :width], *rest)
-
-
-def _quantise(profiles: np.ndarray, sums: np.ndarray, slopes: np.ndarray, below: int, above: int) -> tuple[np.ndarray, ...]:
-    """The members of Candidates for sequences with ``below`` negative and ``above`` positive levels, S choices a profile."""
-    count, outputs = profiles.shape
-    nonzero = np.arange(-below, above + 1) != 0
-    level_bits = LEVEL_CODE_BITS[below + above][0]
-    levels = np.arange(-below, above + 1) * 1.5 * np.sqrt(slopes * _FIRST_BITS)[..., None]
-    lengths = np.where(nonzero, _FIRST_BITS, 0.0) * np.ones_like(levels)
-    rows = np.arange(count)[:, None, None]
+    rows = np.arange(len(profiles))[:, None, None]
+    used = np.repeat(_USED, slopes.shape[1], axis=0)
+    level_bits = np.array([LEVEL_CODE_BITS[count][0] for count in used.sum(axis=1)])[:, None]
+    slopes = np.tile(slopes, (1, len(_USED)))
+    levels = _POSITIONS * 1.5 * np.sqrt(slopes * _FIRST_BITS)[..., None]
+    lengths = np.where(used, _FIRST_BITS, np.where(_POSITIONS == 0, 0.0, _UNUSED_BITS)) * np.ones_like(levels)
     for _ in range(_ITERATIONS):
         edges = _edges(profiles, levels, lengths, slopes)
         counts = np.diff(edges, axis=-1)
         means = np.diff(sums[rows, edges], axis=-1) / np.maximum(counts, 1)
-        levels = np.where((counts > 0) & nonzero, means, levels)
-        share = np.clip(np.where(nonzero, counts, 0).sum(axis=-1) / outputs, 0.25 / outputs, _MOST_SHARE)[..., None]
-        lengths = np.where(nonzero, level_bits - np.log2(share), -np.log2(1.0 - share))
-    nonzeros = np.where(nonzero, counts, 0).sum(axis=-1)
-    bits, rice = _planned_bits(nonzeros, outputs, below + above)
-    levels = np.where((counts > 0) & nonzero, levels, 0.0)
+        levels = np.where((counts > 0) & used, means, levels)
+        share = np.clip((counts * used).sum(axis=-1) / outputs, 0.25 / outputs, _MOST_SHARE)[..., None]
+        lengths = np.where(used, level_bits - np.log2(share), np.where(_POSITIONS == 0, -np.log2(1.0 - share), _UNUSED_BITS))
+    bits, rice = _planned_bits((counts * used).sum(axis=-1), outputs, used.sum(axis=1))
+    levels = np.where((counts > 0) & used, levels, 0.0)
     error = np.square(profiles).sum(axis=1)[:, None] - (counts * (2.0 * means - levels) * levels).sum(axis=-1)
-    levels, counts = (_with_width(array, counts > 0) for array in (levels, counts))
-    return levels, counts, bits, np.maximum(error, 0.0), rice
+    levels, counts = (_with_width(array, counts > 0, width) for array in (levels, counts))
+    return Candidates(levels, counts, bits, np.maximum(error, 0.0), rice)
 
 
 def _edges(profiles: np.ndarray, levels: np.ndarray, lengths: np.ndarray, slopes: np.ndarray) -> np.ndarray:
@@ -80,34 +75,37 @@ def _edges(profiles: np.ndarray, levels: np.ndarray, lengths: np.ndarray, slopes
     return edges
 
 
-def _with_width(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """``values`` [P, S, K] with the used ones first, filled with zeros to [P, S, 16]."""
+def _with_width(values: np.ndarray, used: np.ndarray, width: int) -> np.ndarray:
+    """``values`` [P, S, K] with the used ones first, filled with zeros to [P, S, width]."""
     order = np.argsort(~used, axis=-1, kind="stable")
-    wide = np.zeros((*values.shape[:-1], MAX_LEVELS), dtype=values.dtype)
+    wide = np.zeros((*values.shape[:-1], width), dtype=values.dtype)
     wide[..., :values.shape[-1]] = np.take_along_axis(np.where(used, values, 0), order, -1)
     return wide
 
 
-def _planned_bits(nonzeros: np.ndarray, outputs: int, levels_count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean bits of segments with so many nonzero weights anywhere, int64, and the best Rice parameter."""
-    table = np.stack([_mean_bits(outputs, levels_count, rice) for rice in range(most_rice(levels_count) + 1)])
-    bits = table[:, nonzeros]
-    return bits.min(axis=0), bits.argmin(axis=0)
+def _planned_bits(nonzeros: np.ndarray, outputs: int, levels_counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean bits of segments with ``nonzeros`` [P, S] weights anywhere, int64, and the best Rice parameters, for ``levels_counts`` [S]."""
+    bits, rice = np.empty_like(nonzeros), np.empty_like(nonzeros)
+    for count in np.unique(levels_counts).tolist():
+        table = np.stack([_mean_bits(outputs, count, parameter) for parameter in range(most_rice(count) + 1)])
+        columns = levels_counts == count
+        bits[:, columns] = table.min(axis=0)[nonzeros[:, columns]]
+        rice[:, columns] = table.argmin(axis=0)[nonzeros[:, columns]]
+    return bits, rice
 
 
 @lru_cache(maxsize=64)
 def _mean_bits(outputs: int, levels_count: int, rice: int) -> np.ndarray:
     """Mean bits of a segment with 0 to ``outputs`` nonzero weights at random places, int64 [outputs + 1].
 
-    Runs of zeros then have a geometric distribution: with m = 2**rice and a share q of zeros, floor(run / m) is q**m / (1 - q**m) on
-    average, and the zeros at the end of each of the two streams take q / (1 - q**m) bits, but no more than all of them.
+    The zeros are shared by a run before each nonzero weight and one at the end of each of the two streams, alike in distribution: geometric, with
+    a share q of zeros. With m = 2**rice, floor(run / m) is then q**m / (1 - q**m) on average, and ceil(run / m) is q / (1 - q**m).
     """
     nonzeros = np.arange(outputs + 1)
     run = 1 << rice
-    zeros = 1.0 - nonzeros / outputs
-    others = np.maximum(1.0 - zeros ** run, 1e-12)
-    trailing = np.minimum(zeros / others, -(-outputs // 2) / run + 1.0)
-    between = np.minimum(nonzeros * zeros ** run / others, (outputs - nonzeros) / run)
+    zeros = (outputs - nonzeros) / (outputs + 2)
+    between = nonzeros * zeros ** run / (1.0 - zeros ** run)
+    trailing = zeros / (1.0 - zeros ** run)
     fixed = nonzeros * (1 + rice + LEVEL_CODE_BITS[levels_count][0])
     least = outputs // run + 2  # zeros alone
     return np.maximum(np.ceil(fixed + between + 2.0 * trailing).astype(np.int64), least)
