@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from permfc import compress, model_file
 from permfc.config import EngineConfig
-from permfc.importers import load_model
+from permfc.importers import FloatNetwork, load_model
 from permfc_cli.bench import cells, command, gates, methods, problems
-from permfc_cli.bench.measure import CONFIG, measure_image, measure_stored
+from permfc_cli.bench.measure import CONFIG, measure_image, measure_stored, with_weights
 from permfc_cli.bench.peers import Stored
 from permfc_cli.bench.problems import Benchmark, Problem
 from permfc_cli.bench.retraining import own_problem
@@ -203,6 +203,15 @@ def test_what_zero_activations_save(problem: Problem) -> None:
     figures = measure_stored(replace(problem, test=test, labels=np.zeros(2, dtype=np.int64)), layers)
     assert figures.bytes_all == (80 * (64 + 128) + 2 * 16 + 16 * 138) / 8
     assert figures.bytes_skipping == pytest.approx((88 * (1.5 + hidden) + 2 * 16 + 16 * 138) / 8)
+
+
+def test_mean_errors_are_taken_off_where_outputs_are_compared(problem: Problem) -> None:
+    weights = [layer.weight + np.float32(0.01) for layer in problem.network][:1]
+    single = Problem(FloatNetwork(problem.network.layers[:1]), problem.calibration, problem.calibration, None)
+    single = replace(single, network=FloatNetwork((replace(single.network.layers[0], relu=False),)))
+    change = with_weights(single, weights).predict(single.test) - single.network.predict(single.test)
+    np.testing.assert_allclose(change.mean(axis=0), 0, atol=1e-5)
+    assert np.abs(change).max() > 1e-3
 
 
 def test_bytes_of_an_image(problem: Problem) -> None:

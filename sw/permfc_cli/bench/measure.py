@@ -82,7 +82,7 @@ def float_accuracy(problem: Problem) -> float | None:
 
 def measure_stored(problem: Problem, layers: list[Stored], bias_bits: int = BIAS_BITS, note: str = "") -> Figures:
     """The figures of a peer's layers; activations stay float32."""
-    network = with_weights(problem.network, [layer.weights for layer in layers])
+    network = with_weights(problem, [layer.weights for layer in layers])
     received = network.layer_inputs(problem.test[:TRAFFIC_SAMPLES])[:-1]
     biases = bias_bits * sum(layer.outputs for layer in network)
     total = sum(layer.bits for layer in layers) + biases
@@ -112,9 +112,14 @@ def median(figures: list[Figures]) -> Figures:
     return replace(figures[0], output_error=float(np.median([each.output_error for each in figures])), **means)
 
 
-def with_weights(network: FloatNetwork, weights: list[np.ndarray]) -> FloatNetwork:
-    """The network with other weights."""
-    return FloatNetwork(tuple(replace(layer, weight=weight) for layer, weight in zip(network, weights, strict=True)))
+def with_weights(problem: Problem, weights: list[np.ndarray]) -> FloatNetwork:
+    """The network with other weights; where outputs are compared, its biases take off the mean error on the calibration data, as permfc's do."""
+    layers = [replace(layer, weight=weight) for layer, weight in zip(problem.network, weights, strict=True)]
+    if problem.labels is None:
+        means = [x.mean(axis=0) for x in problem.network.layer_inputs(problem.calibration)]
+        layers = [replace(layer, bias=layer.bias + (old.weight - layer.weight) @ mean)
+                  for layer, old, mean in zip(layers, problem.network, means, strict=False)]
+    return FloatNetwork(tuple(layers))
 
 
 def _figures(problem: Problem, results: np.ndarray, bits: float, bytes_all: float, bytes_skipping: float, note: str) -> Figures:

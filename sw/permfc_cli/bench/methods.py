@@ -73,7 +73,7 @@ def _deep_compression(problem: Problem) -> Figures:
 
 
 def _allowed(problem: Problem, weights: list[np.ndarray]) -> bool:
-    results = with_weights(problem.network, weights).predict(problem.test)
+    results = with_weights(problem, weights).predict(problem.test)
     if problem.labels is None:
         return output_error(problem.network, results, problem.network.predict(problem.test)) <= ALLOWED_ERROR
     return float_accuracy(problem) - percent_right(results, problem.labels) <= ALLOWED_DROP
