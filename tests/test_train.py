@@ -26,7 +26,7 @@ SIZES = (40, 64, 24, 5)
 SHARES = (0.6, 0.3, 0.1)
 
 
-def problem(samples: int = 400) -> Dataset:
+def problem(samples: int = 240) -> Dataset:
     """Gaussian clusters, one a class."""
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(SIZES[-1], SIZES[0]))
@@ -132,42 +132,57 @@ def test_refuses_other_modules() -> None:
         permute_model(torch.nn.Sequential(torch.nn.Linear(2, 5000)), torch.ones(2, 2))
 
 
-PLAN = Plan(hidden=SIZES[1:3], ratio=16, float_schedule=Schedule(6, 20), schedule=Schedule(6, 20), classes=(4, 3, 2), shares=SHARES, dropout=0.1)
+PLAN = Plan(hidden=SIZES[1:3], ratio=16, float_schedule=Schedule(5, 20), schedule=Schedule(4, 20), classes=(4, 3, 2), shares=SHARES, dropout=0.1)
 
 
 def run(output: Path, plan: Plan = PLAN, progress=lambda what, done, total: None) -> recipes.Result:
     return recipes.run_plan("tiny", plan, problem(), output, 3, progress)
 
 
-def test_a_run_reports_what_the_file_computes(tmp_path: Path) -> None:
-    result = run(tmp_path)
-    assert json.loads((tmp_path / "result.json").read_text())["golden_accuracy"] == result.golden_accuracy
-    network, data = model_file.load(tmp_path / "model.safetensors"), problem()
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, recipes.Result]:
+    """A run that nothing interrupted: its folder and its result."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(folder)
+
+
+def test_a_run_reports_what_the_file_computes(finished: tuple[Path, recipes.Result]) -> None:
+    folder, result = finished
+    assert json.loads((folder / "result.json").read_text())["golden_accuracy"] == result.golden_accuracy
+    network, data = model_file.load(folder / "model.safetensors"), problem()
     labels = network.compute(network.quantise(data.test)).argmax(axis=1)
     assert result.golden_accuracy == pytest.approx(100 * (labels == data.test_labels).mean())
     assert result.float_accuracy > 90 and result.golden_accuracy > 80
     assert result.image_bytes == len(pack(network, EngineConfig(bus_bits=16)))
     weights = sum(a * b + b for a, b in pairwise(SIZES))
     assert result.ratio == pytest.approx(4 * weights / result.image_bytes) and result.ratio >= 16
-    assert np.load(tmp_path / "float.npz")["0_weight"].shape == (64, 40)
+    assert np.load(folder / "float.npz")["0_weight"].shape == (64, 40)
 
 
-@pytest.mark.parametrize("interrupted", [("float network", 2), ("compressed network", 2), ("compressed network", 5)])
-def test_resume_gives_the_identical_result(tmp_path: Path, interrupted: tuple[str, int]) -> None:
+@pytest.mark.parametrize("interrupted", [("float network", 2), ("compressed network", 1), ("compressed network", 3)])
+def test_resume_gives_the_identical_result(tmp_path: Path, interrupted: tuple[str, int], finished: tuple[Path, recipes.Result]) -> None:
     def interrupt(what: str, done: int, total: int) -> None:
         if (what, done) == interrupted:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "twice", progress=interrupt)
-    assert run(tmp_path / "twice") == run(tmp_path / "once")
-    assert (tmp_path / "twice" / "model.safetensors").read_bytes() == (tmp_path / "once" / "model.safetensors").read_bytes()
+        run(tmp_path, progress=interrupt)
+    assert run(tmp_path) == finished[1]
+    assert (tmp_path / "model.safetensors").read_bytes() == (finished[0] / "model.safetensors").read_bytes()
+
+
+def test_a_folder_belongs_to_one_run(finished: tuple[Path, recipes.Result]) -> None:
+    folder = finished[0]
+    with pytest.raises(InputError, match="compressed.pt is of a training with ratio 16 instead of 12: remove it"):
+        run(folder, replace(PLAN, ratio=12))
+    with pytest.raises(InputError, match="float.pt is of a training with hidden"):
+        run(folder, replace(PLAN, hidden=(80, 24)))
 
 
 def test_impossible_ratio_says_what_is_possible(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="headers, tables and biases alone take .*: ask for a ratio below"):
         run(tmp_path, replace(PLAN, ratio=1000))
-    with pytest.raises(InputError, match="Ratio must be positive and epochs at least 1, not -1 and 6"):
+    with pytest.raises(InputError, match="Ratio must be positive and epochs at least 1, not -1 and 4"):
         run(tmp_path, replace(PLAN, ratio=-1))
 
 
@@ -176,7 +191,7 @@ def test_checkpoints_of_other_runs_and_damaged_ones(tmp_path: Path) -> None:
     module = torch.nn.Linear(2, 1)
 
     def fit(seed: int) -> None:
-        train(module, samples, lambda x, y: module(x).sum(), Schedule(1, 4), seed, tmp_path / "check.pt")
+        train(module, samples, lambda x, y: module(x).sum(), Schedule(1, 4), seed, tmp_path / "check.pt", {"data": "ones"})
 
     fit(1)
     with pytest.raises(InputError, match="is of a training with seed 1 instead of 2: remove it or choose another output folder"):

@@ -76,6 +76,7 @@ def train(
     schedule: Schedule,
     seed: int,
     checkpoint: Path,
+    identity: dict[str, object],
     before_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     after_step: Callable[[float], None] = lambda rate: None,
     after_epoch: Callable[[int], None] = lambda epoch: None,
@@ -88,6 +89,8 @@ def train(
     ----------
     checkpoint : Path
         Written after every epoch, complete or not at all.
+    identity : dict
+        What sets this training apart from others besides schedule and seed; a checkpoint with other values is refused.
     before_step : callable
         Called with the epoch, the step in it, and the steps of an epoch.
     after_step : callable
@@ -101,7 +104,8 @@ def train(
         If the checkpoint is damaged or of another training.
     """
     optimizer = torch.optim.AdamW(module.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
-    done = _resume(module, optimizer, checkpoint, {**asdict(schedule), "seed": seed})
+    settings = {**identity, **asdict(schedule), "seed": seed}
+    done = _resume(module, optimizer, checkpoint, settings)
     if done:
         after_epoch(done)
     steps = -(-len(samples.x) // schedule.batch)
@@ -118,7 +122,7 @@ def train(
             loss(samples.draw(samples.x[batch], generator), samples.labels[batch]).backward()
             optimizer.step()
             after_step(rate)
-        _save(module, optimizer, checkpoint, {**asdict(schedule), "seed": seed}, epoch + 1)
+        _save(module, optimizer, checkpoint, settings, epoch + 1)
         after_epoch(epoch + 1)
 
 

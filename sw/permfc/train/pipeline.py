@@ -116,17 +116,19 @@ def retrain(plan: Plan, data: Dataset, output: Path, seed: int, progress: Progre
     draw = shifter(SIDE, plan.shift, plan.moved)
     feature_draw = shifter(SIDE, 0 if plan.convolutions else plan.shift, plan.moved)  # features of an image do not move with it
     both = nn.Sequential(front, head)
+    identity = {"data": data.name, **_fields(plan, "hidden", "convolutions", "shift", "moved", "dropout")}
     train(both, Samples(torch.from_numpy(data.train), labels, draw), lambda x, y: functional.cross_entropy(both(x), y),
-          plan.float_schedule, seed, output / "float.pt", after_epoch=_counter(progress, "float network", plan.float_schedule))
+          plan.float_schedule, seed, output / "float.pt", identity, after_epoch=_counter(progress, "float network", plan.float_schedule))
     both.eval().requires_grad_(False)
     write_file(output / "float.npz", _npz(front, head))
     float_accuracy = _percent(predictions(both, torch.from_numpy(data.test)), test_labels)
 
     x, test = (features(front, torch.from_numpy(part)) for part in (data.train, data.test))
     model = permute_model(head, x[:_SAMPLES], plan.classes)
-    train(model, Samples(x, labels, feature_draw), distillation(model, head, plan.teacher),
-          plan.schedule, seed, output / "compressed.pt", shrinking(model, target, plan.shares, plan.schedule.epochs),
-          lambda rate: model.settle(_SETTLING * rate), _counter(progress, "compressed network", plan.schedule))
+    identity |= _fields(plan, "ratio", "classes", "shares", "teacher")
+    train(model, Samples(x, labels, feature_draw), distillation(model, head, plan.teacher), plan.schedule, seed, output / "compressed.pt", identity,
+          shrinking(model, target, plan.shares, plan.schedule.epochs), lambda rate: model.settle(_SETTLING * rate),
+          _counter(progress, "compressed network", plan.schedule))
     network = export(model)
     golden = network.compute(network.quantise(test.numpy())).argmax(axis=1)
     weights = sum(layer.weight.numel() for layer in model.layers)
@@ -167,6 +169,10 @@ def shrinking(model: PermutedNetwork, target: float, shares: Sequence[float], ep
             model.revise(target * (1 + (_START - 1) * left**3), shares)
 
     return before_step
+
+
+def _fields(plan: Plan, *names: str) -> dict[str, object]:
+    return {name: getattr(plan, name) for name in names}
 
 
 def _counter(progress: Progress, what: str, schedule: Schedule) -> Callable[[int], None]:

@@ -29,7 +29,7 @@ class Recipe:
 
 RECIPES = {
     "lenet-300-100": Recipe(datasets.mnist, Plan(
-        hidden=(300, 100), ratio=100, float_schedule=Schedule(15), schedule=Schedule(40), classes=(7, 4, 2), shares=(0.84, 0.14, 0.02), shift=1)),
+        hidden=(300, 100), ratio=100, float_schedule=Schedule(15), schedule=Schedule(70), classes=(7, 4, 2), shares=(0.84, 0.14, 0.02), shift=1)),
     "lenet-5": Recipe(datasets.mnist, Plan(
         hidden=(500,), ratio=120, float_schedule=Schedule(6), schedule=Schedule(16), classes=(6, 3), shares=(0.95, 0.05), shift=1,
         convolutions=True)),
