@@ -59,7 +59,7 @@ def _relative_error(wanted: np.ndarray, compressed: object) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[*TARGET_BITS, []], help="default: both")
+    parser.add_argument("cases", nargs="*", choices=[*TARGET_BITS, []], help="default: both")  # without [], Python 3.10 refuses no case at all
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

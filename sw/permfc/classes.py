@@ -228,12 +228,12 @@ class ClassFit:
         extra, saved = self._promotions()
         worth = np.flatnonzero((extra > 0) & (saved > 0))
         worth = worth[np.argsort(-saved[worth] / extra[worth], kind="stable")]
-        before = self.assignment.copy(), self.image_bits()
+        before = self.image_bits()
         taken = np.cumsum(extra[worth])
         slots = self.storage.header_bits(len(self.weights), min(self.slots + 2, MAX_CLASSES)) - self._header_bits()
         chosen = worth[:np.searchsorted(taken, (budget - slots) / self.stands_for, side="right")] if budget > slots else worth[:0]
         self.assignment[chosen] = DENSE
-        return budget - (self.image_bits() - before[1])
+        return budget - (self.image_bits() - before)
 
     def _promotions(self) -> tuple[np.ndarray, np.ndarray]:
         """What each feature would take more, in bits, and save, in weighted error, as dense8: float64 [N] twice."""
