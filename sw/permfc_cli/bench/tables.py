@@ -48,7 +48,7 @@ def short_markdown(rows: list[Row]) -> str:
         trained = [figures for method, figures in found.items() if method.startswith("retrained-")]
         peers = [_result(found.get(method)) for method in columns]
         lines.append((benchmark.title, quality(found["float32"]), *peers, _result(smallest(compressed)),
-                      "<br>".join(_result(figures) for figures in trained) or "-"))
+                      "<br>".join(f"{_result(figures)} ({figures.note.partition(':')[0]})" for figures in trained) or "-"))
     return _markdown(("network", "float32", *columns.values(), "permfc", "permfc retrained"), lines)
 
 
