@@ -163,6 +163,8 @@ def shrinking(model: PermutedNetwork, target: float, shares: Sequence[float], ep
     def before_step(epoch: int, step: int, steps: int) -> None:
         progress = (epoch + step / steps) / epochs
         if progress >= _SETTLED:
+            if model.image_bytes > target:  # so few epochs that no revision has come after the shrinking
+                model.revise(target, shares)
             model.freeze()
         elif step in {part * steps // _REVISIONS for part in range(_REVISIONS)}:
             left = max(1 - progress / _SHRUNK, 0.0)
