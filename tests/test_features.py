@@ -142,7 +142,7 @@ def test_from_export_to_gates(net, digits, tmp_path, small_engine):
     said = succeed("compress", path, "-o", tmp_path / "net.safetensors", "--calibrate", tmp_path / "f.npy", "--bits", 8, "--json").stderr
     assert "What stands before layer fc1" in said and "LogSoftmax" in said
     network = model_file.load(tmp_path / "net.safetensors")
-    assert agreement(network, features[1400:], results(net, x[1400:])) >= 0.99
+    assert agreement(network, features[1400:], results(net, x[1400:])) >= 0.98
     small_engine.load(network)
     check_run(small_engine, network, network.quantise(features[1400:1410]))
 
