@@ -31,7 +31,7 @@ RECIPES = {
     "lenet-300-100": Recipe(datasets.mnist, Plan(
         hidden=(300, 100), ratio=100, float_schedule=Schedule(15), schedule=Schedule(70), classes=(7, 4, 2), shares=(0.84, 0.14, 0.02), shift=1)),
     "lenet-5": Recipe(datasets.mnist, Plan(
-        hidden=(500,), ratio=120, float_schedule=Schedule(6), schedule=Schedule(16), classes=(6, 3), shares=(0.95, 0.05), shift=1,
+        hidden=(500,), ratio=120, float_schedule=Schedule(6), schedule=Schedule(40), classes=(6, 3), shares=(0.95, 0.05), shift=1,
         convolutions=True)),
     "fashion-1024-512": Recipe(datasets.fashion, Plan(
         hidden=(1024, 512), ratio=40, float_schedule=Schedule(8), schedule=Schedule(12), classes=(6, 6, 2), shares=(0.75, 0.23, 0.02),
