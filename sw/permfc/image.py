@@ -42,8 +42,10 @@ def check_fits(network: Network, config: EngineConfig) -> None:
         fitting = dataclasses.replace(config, **exceeded)
     except ConfigError:
         raise ConfigError(f"{problem}, and no engine has enough: compress the network with block_outputs of at most 4096") from None
-    changes = ", ".join(f"{name}={getattr(fitting, name)}" for name in exceeded)
-    raise ConfigError(f"{problem}: an EngineConfig with {changes} would fit")
+    changes = {name: getattr(fitting, name) for name in exceeded}
+    parameters = ", ".join(f"{name}={value}" for name, value in changes.items())
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changes.items())
+    raise ConfigError(f"{problem}: an EngineConfig with {parameters} would fit ({options})")
 
 
 def _needs(network: Network) -> dict[str, int]:
