@@ -6,24 +6,19 @@ minus the shell's own cells, which are counted and returned too; flip-flops are 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from permfc.config import EngineConfig
-from permfc.errors import ConfigError, ToolError
+from permfc.errors import ToolError
 
 from . import harness as shell
-from . import tools
 from .devices import FpgaDevice
-
-Progress = Callable[[str, int, int], None]
+from .flow import Progress, cache_folder, route_seeds, synth_command, synthesise_netlist
 
 # nextpnr's names of a resource, by family, and how many of ours one of theirs is. A LUT4 on ECP5 is any LUT site that is taken: by logic, a carry,
 # distributed RAM, or the write port of such a RAM, which blocks two. On iCE40 it is a logic cell: one LUT4 and one flip-flop, taken by either.
@@ -117,31 +112,12 @@ def place_and_route(
     verilog: str, module: str, device: FpgaDevice, seeds: Sequence[int] = (1, 2, 3), folder: Path | None = None, progress: Progress | None = None
 ) -> SynthesisReport:
     """As :func:`synthesise`, for any Verilog ``module`` with the clock ``clk``."""
-    if not seeds:
-        raise ConfigError("Place and route needs at least one seed, not none")
     wrapper = shell.harness(verilog, module)
     script = _yosys_script(device, module)
-    folder = folder or _cache_folder(device, wrapper, verilog, script)
-    folder.mkdir(parents=True, exist_ok=True)
-    report_step = progress or (lambda what, done, total: None)
-
-    report_step("yosys", 0, 1)
-    netlist = folder / "netlist.json"
-    if not netlist.exists():
-        (folder / "design.v").write_text(wrapper + verilog, encoding="utf-8")
-        (folder / "synth.ys").write_text(script, encoding="utf-8")
-        tools.run("yosys", ["-q", "-l", "yosys.log", "-s", "synth.ys"], folder, "yosys.out")
-        _check_log(folder / "yosys.log")
-        _rename(folder / "netlist.part", netlist)
-
-    report_step("yosys", 1, 1)
-
-    report_step("nextpnr", 0, len(seeds))
-    reports = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for seed, report in zip(seeds, pool.map(lambda seed: _route(device, folder, seed), seeds), strict=True):
-            reports[seed] = report
-            report_step("nextpnr", len(reports), len(seeds))
+    folder = folder or cache_folder("synth", device.name, repr(device.nextpnr_arguments), str(device.target_mhz), wrapper, verilog, script)
+    netlist = synthesise_netlist(folder, {"design.v": wrapper + verilog}, script, progress)
+    unconstrained = ["--lpf-allow-unconstrained"] if device.family == "ecp5" else []
+    reports = route_seeds(folder, device, seeds, unconstrained, progress)
     cells = json.loads(netlist.read_text(encoding="utf-8"))
     return read_reports(device, count_cells(cells, module), count_cells(cells, shell.TOP), reports, folder)
 
@@ -156,43 +132,9 @@ def _yosys_script(device: FpgaDevice, module: str) -> str:
         "proc",
         "flatten",
         "opt_clean -purge",
-        f"synth_{device.family} {device.synthesis_options} -top {shell.TOP} -json netlist.part",
+        synth_command(device, shell.TOP),
         "",
     ])
-
-
-def _cache_folder(device: FpgaDevice, *texts: str) -> Path:
-    """A folder named by all that the result depends on, but for the tools' versions."""
-    key = hashlib.sha256("\0".join([repr(device.nextpnr_arguments), str(device.target_mhz), *texts]).encode()).hexdigest()[:16]
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "permfc" / "synth" / f"{device.name}-{key}"
-
-
-def _route(device: FpgaDevice, folder: Path, seed: int) -> dict:
-    """nextpnr's report for one seed."""
-    report = folder / f"report-{seed}.json"
-    if not report.exists():
-        arguments = [*device.nextpnr_arguments, "--json", "netlist.json", "--report", f"report-{seed}.part", "--seed", str(seed)]
-        arguments += ["--freq", str(device.target_mhz), "--timing-allow-fail", "--quiet"]
-        if device.family == "ecp5":
-            arguments.append("--lpf-allow-unconstrained")
-        tools.run(f"nextpnr-{device.family}", arguments, folder, f"nextpnr-{seed}.log")
-        _rename(folder / f"report-{seed}.part", report)
-    return json.loads(report.read_text(encoding="utf-8"))
-
-
-def _rename(part: Path, whole: Path) -> None:
-    """Give a finished file its name, so that a broken run leaves nothing that looks whole."""
-    if not part.exists():
-        raise ToolError(f"The tool ended well but did not write {part}; see the logs beside it")
-    part.replace(whole)
-
-
-def _check_log(log: Path) -> None:
-    """A netlist that yosys repaired with constants is smaller than the design, and its figures are worth nothing."""
-    conflict = next((line for line in log.read_text(encoding="utf-8").splitlines() if "Driver-driver conflict" in line), None)
-    if conflict:
-        raise ToolError(f"yosys connected two drivers ({conflict.strip()}); its log is {log}")
 
 
 def count_cells(netlist: dict, module: str) -> CellCounts:
