@@ -1,0 +1,1 @@
+"""The link between a host and a board: what both ends know (docs/protocol.md)."""
