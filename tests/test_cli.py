@@ -14,7 +14,7 @@ from permfc import image, model_file
 from permfc.config import EngineConfig
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
-COMMANDS = ("compress", "features", "finetune", "info", "pack", "simulate", "synth", "demo", "bench")
+COMMANDS = ("compress", "features", "finetune", "info", "pack", "simulate", "synth", "export-rtl", "demo", "bench")
 
 
 @pytest.fixture
@@ -166,3 +166,10 @@ def test_simulate_refuses_an_image_for_another_bus(network_file: Path, inputs_fi
 def test_simulate_refuses_unusable_inputs(x: np.ndarray, sentence: str, network_file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "bad.npy", x)
     assert sentence in fail("simulate", network_file, "--input", tmp_path / "bad.npy", *ENGINE)
+
+
+def test_export_rtl(tmp_path: Path) -> None:
+    shown = json.loads(succeed("export-rtl", "-o", tmp_path / "ip", *ENGINE, "--json").stdout)
+    assert shown["config"]["lanes"] == 4
+    assert sorted(Path(name).name for name in shown["files"]) == ["README.md", "permfc.core", "permfc.v", "permfc.vlt"]
+    assert "module permfc (" in (tmp_path / "ip" / "permfc.v").read_text()

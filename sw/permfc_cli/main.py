@@ -15,6 +15,7 @@ from .bench.command import bench
 from .compress import compress
 from .console import messages
 from .demo.command import demo
+from .export_rtl import export_rtl
 from .features import features
 from .finetune import finetune
 from .info import info
@@ -55,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compress, features, finetune, info, pack, simulate, synth, demo, bench):
+for command in (compress, features, finetune, info, pack, simulate, synth, export_rtl, demo, bench):
     app.command()(command)
 
 
