@@ -1,5 +1,7 @@
 """External memories: what their datasheets say, which commands cross their pins, and what that costs."""
 
+from .energy import Energy, energy, literature_energy
+from .idle import IdlePolicy, power_down_cycles, with_idle
 from .part import DramPart, DramTiming, FlashPart, Part, Rail
 from .part_file import load_part, part_names
 from .presets import MEMORY_NAMES, Memory, memory
@@ -11,11 +13,17 @@ __all__ = [
     "CommandTrace",
     "DramPart",
     "DramTiming",
+    "Energy",
     "FlashPart",
+    "IdlePolicy",
     "Memory",
     "Part",
     "Rail",
+    "energy",
+    "literature_energy",
     "load_part",
     "memory",
     "part_names",
+    "power_down_cycles",
+    "with_idle",
 ]

@@ -85,18 +85,27 @@ class CommandTrace:
         cycle = np.concatenate([self.cycle, following.cycle + self.length])
         return replace(self, cycle=cycle, length=self.length + following.length, **joined)
 
+    def open_after(self) -> np.ndarray:
+        """The banks that are open after each command, int64 [commands], one bit a bank."""
+        everything = self.command == Command.PRECHARGE_ALL
+        opens = self.command == Command.ACTIVATE
+        switches = opens | (self.command == Command.PRECHARGE)
+        opened = np.zeros(len(self), np.int64)
+        for bank in range(max(self.open_banks.bit_length(), int(self.bank.max(initial=0)) + 1)):
+            events = np.flatnonzero(everything | (switches & (self.bank == bank)))
+            states = np.concatenate([[self.open_banks >> bank & 1], opens[events]]).astype(np.int64)
+            opened |= np.repeat(states, np.diff(events, prepend=0, append=len(self))) << bank
+        return opened
+
     def banks_left_open(self) -> int:
         """The banks that are open at the end, one bit a bank."""
-        everything = np.flatnonzero(self.command == Command.PRECHARGE_ALL)
-        start = everything[-1] + 1 if everything.size else 0
-        opened = 0 if everything.size else self.open_banks
-        command, bank = self.command[start:], self.bank[start:]
-        switches = np.flatnonzero((command == Command.ACTIVATE) | (command == Command.PRECHARGE))
-        last = np.full(64, -1)
-        last[bank[switches]] = switches  # of several assignments to one bank NumPy keeps the last
-        for number in np.flatnonzero(last >= 0).tolist():
-            opened = opened | 1 << number if command[last[number]] == Command.ACTIVATE else opened & ~(1 << number)
-        return opened
+        return int(self.open_after()[-1]) if len(self) else self.open_banks
+
+    def open_cycles(self) -> int:
+        """Cycles in which any bank is open."""
+        edges = np.concatenate([[0], self.cycle, [self.length]])
+        is_open = np.concatenate([[self.open_banks], self.open_after()]) != 0
+        return int(np.diff(edges)[is_open].sum())
 
     def counts(self) -> dict[str, int]:
         """Number of commands by lower-case name, zeros included."""
