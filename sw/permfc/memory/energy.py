@@ -95,7 +95,7 @@ def energy(trace: CommandTrace, memory: Memory, powered_down_cycles: int = 0) ->
         If the memory has no part, and so no currents.
     """
     if memory.part is None:
-        raise ConfigError(f"Memory {memory.name} has no part and no currents: choose a memory with a part, or count its bytes at the literature's energy")
+        raise ConfigError(f"Memory {memory.name} has no part and so no currents: choose a memory with a part")
     model = _dram_energy if isinstance(memory.part, DramPart) else _flash_energy
     return model(trace, memory.part, memory.clock_hz, powered_down_cycles).scaled(memory.devices)
 

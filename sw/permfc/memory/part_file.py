@@ -75,7 +75,7 @@ class _Fields:
     def __init__(self, file: str, where: str, content: Any) -> None:
         self._file, self._where, self._content = file, where, content
         if not isinstance(content, dict):
-            raise ConfigError(f"{file}: {where or 'the file'} must be an object of named fields, not {content!r}")
+            raise ConfigError(f"{file}: {where.rstrip('.') or 'the file'} must be an object of named fields, not {content!r}")
 
     def error(self, field: str, rule: str) -> ConfigError:
         return ConfigError(f"{self._file}: {self._where}{field} {rule}, not {self._content.get(field)!r}")
