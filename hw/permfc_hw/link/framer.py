@@ -1,0 +1,96 @@
+"""Framer: sends a reply."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from permfc.link.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
+
+# Places in a frame, in the order in which they are sent; PAYLOAD stands for all its bytes.
+OPENING, SEQUENCE, STATUS, NEXT, PAYLOAD, CRC = range(6)
+CLOSING = CRC + CRC_BYTES
+
+
+class Framer(wiring.Component):
+    """Sends a reply with its flags, escapes and CRC.
+
+    Members
+    -------
+    send : In(1)
+        High until ``sent``; the inputs below are stable meanwhile.
+    sent : Out(1)
+        Strobe.
+    sequence, status, next : In(8)
+    first, end : In(address_bits)
+        The payload: bytes ``first`` to before ``end`` of the reply memory.
+    read_address, read_data : Out(address_bits), In(8)
+        ``read_data`` comes a cycle later.
+    bytes : Out(stream of 8 bits)
+        To the line.
+    crc_restart, crc_bytes, crc_emit, crc : to and from a SerialCrc
+    """
+
+    def __init__(self, address_bits: int) -> None:
+        super().__init__({
+            "send": In(1),
+            "sent": Out(1),
+            "sequence": In(8),
+            "status": In(8),
+            "next": In(8),
+            "first": In(address_bits),
+            "end": In(address_bits),
+            "read_address": Out(address_bits),
+            "read_data": In(8),
+            "bytes": Out(stream.Signature(8)),
+            "crc_restart": Out(1),
+            "crc_bytes": Out(stream.Signature(8)),
+            "crc_emit": Out(1),
+            "crc": In(8),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        place, byte = Signal(range(CLOSING + 1)), Signal(8)
+        is_flag, escaping, escaped, done = Signal(), Signal(), Signal(), Signal()
+        with m.Switch(place):
+            for number, value in {SEQUENCE: self.sequence, STATUS: self.status, NEXT: self.next, PAYLOAD: self.read_data}.items():
+                with m.Case(number):
+                    m.d.comb += byte.eq(value)
+            with m.Default():
+                m.d.comb += byte.eq(self.crc)
+        m.d.comb += [
+            is_flag.eq((place == OPENING) | (place == CLOSING)),
+            escaping.eq(~is_flag & ~escaped & ((byte == FLAG) | (byte == ESCAPE))),
+            self.bytes.payload.eq(Mux(is_flag, FLAG, Mux(escaping, ESCAPE, byte ^ Mux(escaped, ESCAPE_XOR, 0)))),
+            self.bytes.valid.eq(self.send & self.crc_bytes.ready & ~self.sent),
+            done.eq(self.bytes.valid & self.bytes.ready & ~escaping),
+            self.crc_restart.eq(place == OPENING),
+            self.crc_bytes.payload.eq(byte),
+            self.crc_bytes.valid.eq(done & ~is_flag),
+            self.crc_emit.eq(place >= CRC),
+        ]
+        m.d.sync += self.sent.eq(done & (place == CLOSING))
+        with m.If(self.bytes.valid & self.bytes.ready):
+            m.d.sync += escaped.eq(escaping)
+        with m.If(done):
+            m.d.sync += place.eq(place + 1)
+        self._walk(m, place, done)
+        return m
+
+    def _walk(self, m: Module, place: Signal, done: Signal) -> None:
+        """Which place follows, where it is not the next."""
+        after = Signal.like(self.read_address)
+        m.d.comb += after.eq(self.read_address + 1)
+        with m.If(done):
+            with m.Switch(place):
+                with m.Case(OPENING):
+                    m.d.sync += self.read_address.eq(self.first)
+                with m.Case(NEXT):
+                    with m.If(self.first == self.end):
+                        m.d.sync += place.eq(CRC)
+                with m.Case(PAYLOAD):
+                    m.d.sync += self.read_address.eq(after)
+                    with m.If(after != self.end):
+                        m.d.sync += place.eq(PAYLOAD)
+                with m.Case(CLOSING):
+                    m.d.sync += place.eq(OPENING)

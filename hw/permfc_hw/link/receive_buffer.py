@@ -1,0 +1,69 @@
+"""ReceiveBuffer: keeps frames from their first byte until they are executed."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from permfc.link.protocol import CRC_BYTES
+
+from ..memory import PLAIN
+
+
+class Entry(data.Struct):
+    """A byte of a request, or, with ``end``, the mark after its last byte."""
+
+    byte: unsigned(8)
+    end: unsigned(1)
+
+
+class ReceiveBuffer(wiring.Component):
+    """A ring of ``size`` bytes (a power of two). A frame that is not correct, or for which there is no room, leaves no trace.
+
+    Members
+    -------
+    data, data_en, end, correct : In
+        As of the Deframer.
+    entries : Out(stream of Entry)
+        The bytes of correct frames without their CRCs, and a mark after each frame.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__({"data": In(8), "data_en": In(1), "end": In(1), "correct": In(1), "entries": Out(stream.Signature(Entry))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=Entry, depth=self.size, init=[], attrs=PLAIN)
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        head, frame, tail = (Signal(ceil_log2(self.size) + 1, name=name) for name in ("head", "frame", "tail"))  # modulo twice the size
+        place, full, lost = Signal.like(head), Signal(), Signal()
+        m.d.comb += [
+            place.eq(Mux(self.end, head - CRC_BYTES, head)),  # the mark replaces the CRC
+            full.eq((head ^ tail) == self.size),
+            write.addr.eq(place),
+            write.data.eq(Mux(self.end, Const(1 << 8, 9), self.data)),
+            write.en.eq(Mux(self.end, self.correct & ~lost, self.data_en & ~full)),
+        ]
+        with m.If(write.en):
+            m.d.sync += head.eq(place + 1)
+        with m.Elif(self.end):
+            m.d.sync += head.eq(frame)
+        with m.If(self.end):
+            m.d.sync += lost.eq(0)
+            with m.If(write.en):
+                m.d.sync += frame.eq(place + 1)
+        with m.Elif(self.data_en & full):
+            m.d.sync += lost.eq(1)
+        self._read(m, read, frame, tail)
+        return m
+
+    def _read(self, m: Module, read: object, frame: Signal, tail: Signal) -> None:
+        """The register behind the RAM is the output's register, as in Queue."""
+        entries, entry, popping = self.entries, Signal(Entry), Signal()
+        m.d.comb += [read.addr.eq(tail), popping.eq((tail != frame) & (entries.ready | ~entries.valid)), entries.payload.eq(entry)]
+        with m.If(popping):
+            m.d.sync += [entry.eq(read.data), tail.eq(tail + 1), entries.valid.eq(1)]
+        with m.Elif(entries.ready):
+            m.d.sync += entries.valid.eq(0)

@@ -1,0 +1,182 @@
+"""HostLink at the pins of its serial line, with doubles of the engine and of the memory."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import pytest
+
+from hw_bench import run_bench, stream_get, stream_put, wait
+from hw_link_bench import CONFIG, LINK, Host, Memory, Registers, request
+from permfc.format import VERSION, Register
+from permfc.link.protocol import LINK_VERSION, Command, Identity, Status
+from permfc_hw.link.host_link import HostLink
+
+
+class Bench:
+    """A HostLink with its surroundings."""
+
+    def __init__(self) -> None:
+        self.link = HostLink(CONFIG, LINK)
+        self.host = Host(self.link)
+        self.registers = Registers(self.link.registers)
+        self.memory = Memory(self.link.memory, CONFIG, LINK.memory_bytes)
+
+    def run(self, bench, *background, deadline: int = 60_000) -> None:
+        """Run ``bench`` among the doubles."""
+        doubles = [self.host.listen, self.registers.reads, self.registers.written, self.memory.read, self.memory.write]
+        run_bench(self.link, bench, background=[*doubles, *background], deadline=deadline)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def u32(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "little") for value in values)
+
+
+def test_hello_tells_who_it_is_and_clears(bench):
+    async def script(ctx) -> None:
+        payload = await bench.host.hello(ctx, b"\x7e\x7d\x00\xff", sequence=77)
+        identity = Identity.unpack(payload)
+        assert identity == LINK.identity()
+        assert (identity.link_version, identity.format_version, identity.board) == (LINK_VERSION, VERSION, "bench")
+        assert bench.host.sequence == 78
+        assert bench.registers.clears == 1
+
+    bench.run(script)
+
+
+def test_registers(bench):
+    bench.registers.values = {Register.CYCLES: 0xDEAD7E7D, Register.STATUS: 1}
+
+    async def script(ctx) -> None:
+        bench.registers.values[Register.STATUS] = 0
+        await bench.host.hello(ctx)
+        bench.registers.values[Register.STATUS] = 1  # registers are reached while the engine is busy
+        assert await bench.host.ask(ctx, Command.READ_REGISTER, u32(Register.CYCLES)) == (Status.OK, u32(0xDEAD7E7D))
+        assert await bench.host.ask(ctx, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, 0x12345000)) == (Status.OK, b"")
+        assert bench.registers.writes[-1] == (Register.IMAGE_BASE, 0x12345000)
+
+    bench.run(script)
+
+
+@pytest.mark.parametrize("address, size", [(0, 8), (1, 1), (3, 7), (1022, 100)])
+def test_memory_by_the_byte(bench, address, size):
+    data = bytes(random.Random(address).randbytes(size))
+    expected = bytearray(bench.memory.data)
+    expected[address:address + size] = data
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(address) + data) == (Status.OK, b"")
+        assert bench.memory.data == expected
+        for begin, end in ((0, 64), (address, address + size), (5, 6), (7, 7)):
+            assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(begin, end)) == (Status.OK, u32(zlib.crc32(expected[begin:end])))
+
+    bench.run(script)
+
+
+def test_outside_of_the_memory(bench):
+    end = LINK.memory_bytes
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(end - 2) + b"abcd") == (Status.MEMORY_ERROR, b"")
+        assert bench.memory.data[-2:] == b"ab"
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(end - 9, end + 1)) == (Status.MEMORY_ERROR, b"")
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(end - 9, end)) == (Status.OK, u32(zlib.crc32(bench.memory.data[-9:])))
+
+    bench.run(script)
+
+
+def test_input_and_output(bench):
+    values = bytes(range(100, 140))
+    results = [(-5) & 0xFFFFFFFF, 7, 0x7E7E7D7D]
+
+    async def take_input(ctx) -> None:
+        assert await stream_get(ctx, bench.link.inputs, len(values)) == list(values)
+        ctx.set(bench.link.last, 0)
+        await stream_put(ctx, bench.link.results, results[:2])
+        ctx.set(bench.link.last, 1)
+        await stream_put(ctx, bench.link.results, results[2:])
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        assert await bench.host.ask(ctx, Command.SEND_INPUT, values) == (Status.OK, b"")
+        bench.registers.busy_reads = 20
+        assert await bench.host.ask(ctx, Command.WAIT) == (Status.OK, u32(0x102))
+        assert bench.registers.busy_reads == 0
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, u32(*results) + b"\1")
+
+    bench.run(script, take_input)
+
+
+def test_many_results_take_several_replies(bench):
+    results = list(range(1000, 1040))
+    most = (LINK.largest_payload - 1) // 4
+
+    async def give(ctx) -> None:
+        await stream_put(ctx, bench.link.results, results[:-1])
+        ctx.set(bench.link.last, 1)
+        await stream_put(ctx, bench.link.results, results[-1:])
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        ctx.set(bench.link.last, 0)
+        await wait(ctx, 10)
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, u32(*results[:most]) + b"\0")
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, u32(*results[most:]) + b"\1")
+
+    async def late(ctx) -> None:
+        while not bench.host.replies:  # HELLO throws results away
+            await ctx.tick()
+        await give(ctx)
+
+    bench.run(script, late, deadline=80_000)
+
+
+def test_a_request_is_executed_once(bench):
+    async def script(ctx) -> None:
+        host = bench.host
+        assert (await host.raw(ctx, request(0, Command.WAIT), 1))[0] == (0, Status.NOT_OPEN, 0, b"")
+        await host.hello(ctx, sequence=254)
+        write = request(255, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, 0x1000))
+        read = request(0, Command.READ_REGISTER, u32(Register.STATUS))
+        ahead = request(2, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, 0x2000))
+        replies = await host.raw(ctx, write + read + read + write + ahead + read, 6)
+        assert replies == [
+            (255, Status.OK, 0, b""),
+            (0, Status.OK, 1, u32(0x102)),
+            (0, Status.OK, 1, u32(0x102)),
+            (255, Status.REPEATED, 1, b""),
+            (2, Status.GAP, 1, b""),
+            (0, Status.OK, 1, u32(0x102)),  # the last reply is still kept
+        ]
+        assert len(bench.registers.writes) == 2  # HELLO's, and one
+
+    bench.run(script)
+
+
+def test_what_is_not_a_request(bench):
+    good = request(1, Command.WRITE_MEMORY, u32(0) + b"xyz")
+
+    async def script(ctx) -> None:
+        host = bench.host
+        await host.hello(ctx)
+        before = bytes(bench.memory.data)
+        broken = [good[:6] + bytes([good[6] ^ 0x10]) + good[7:], good[:5] + good[6:], good[:-1] + b"\x7d\x7e", good[4:], b"\x7e\x7e\x7e",
+                  b"\0\0\0\0\x7e", b"\x00\x8d\xef\x02\xd2\x7e"]
+        for data in broken:  # the last two: a correct CRC of nothing, and of a sequence number alone
+            assert await host.raw(ctx, data, 0) == []
+        await wait(ctx, 2000)
+        assert bench.memory.data == before and len(host.replies) == 1
+        assert await host.ask(ctx, Command(3), good[2:9]) == (Status.OK, b"")
+        assert await host.raw(ctx, request(2, 200, b"??"), 1) == [(2, Status.UNKNOWN_COMMAND, 3, b"")]
+        assert await host.raw(ctx, request(3, Command.WRITE_REGISTER, u32(4)), 1) == [(3, Status.BAD_PAYLOAD, 4, b"")]
+        assert await host.raw(ctx, request(4, Command.WAIT, b"more"), 1) == [(4, Status.OK, 5, u32(0x102))]
+
+    bench.run(script)
