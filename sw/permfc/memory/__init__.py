@@ -1,7 +1,9 @@
 """External memories: what their datasheets say, which commands cross their pins, and what that costs."""
 
+from .drampower import write_drampower
 from .energy import Energy, energy, literature_energy
 from .idle import IdlePolicy, power_down_cycles, with_idle
+from .onchip import OnChipCounts, OnChipEnergy, on_chip_counts, on_chip_energy
 from .part import DramPart, DramTiming, FlashPart, Part, Rail
 from .part_file import load_part, part_names
 from .presets import MEMORY_NAMES, Memory, memory
@@ -17,13 +19,18 @@ __all__ = [
     "FlashPart",
     "IdlePolicy",
     "Memory",
+    "OnChipCounts",
+    "OnChipEnergy",
     "Part",
     "Rail",
     "energy",
     "literature_energy",
     "load_part",
     "memory",
+    "on_chip_counts",
+    "on_chip_energy",
     "part_names",
     "power_down_cycles",
     "with_idle",
+    "write_drampower",
 ]
