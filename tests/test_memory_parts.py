@@ -65,6 +65,13 @@ def test_clocks_that_a_part_cannot_have() -> None:
         Memory("mine", part, 100e6, 0)
 
 
+def test_what_does_not_fit_says_by_how_much() -> None:
+    memory("sdr-100").check_holds(32 * 2**20)
+    memory("axi").check_holds(2**40)
+    with pytest.raises(ConfigError, match="33554433 bytes are 1 more than memory sdr-100 holds"):
+        memory("sdr-100").check_holds(32 * 2**20 + 1)
+
+
 def set_field(*path: str, to: object) -> Callable[[dict], None]:
     def change(content: dict) -> None:
         for name in path[:-1]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from permfc.errors import ConfigError
-from permfc.memory import Command, CommandTrace, IdlePolicy, energy, memory, power_down_cycles, with_idle
+from permfc.memory import Command, CommandTrace, IdlePolicy, energy, energy_with_idle, memory, power_down_cycles, with_idle
 from permfc.memory.drampower import write_drampower
 
 ACTIVATE, READ, WRITE, PRECHARGE, PRECHARGE_ALL, REFRESH, LOAD_MODE = Command
@@ -111,6 +111,16 @@ def test_power_down_needs_closed_banks_and_time() -> None:
     assert sleeping.background_powered_down == pytest.approx(3.3 * 2e-3 * 52 * 10e-9)
     assert sleeping.background_active == energy(trace, device).background_active
     assert sleeping.total < energy(trace, device).total
+
+
+def test_energy_of_each_policy() -> None:
+    """1 ms at 40 mA and 3.3 V with 128 refreshes against power-down at 2 mA."""
+    device, trace = memory("sdr-100"), two_banks()
+    run, standby, sleep = (energy_with_idle(trace, device, IdlePolicy.parse(text)) for text in ("none", "1", "powerdown:1"))
+    assert run.total == energy(trace, device).total
+    assert standby.background - run.background == pytest.approx(3.3 * 40e-3 * 1e-3)
+    assert sleep.refresh == standby.refresh > 100 * run.refresh
+    assert sleep.background_powered_down == pytest.approx(3.3 * 2e-3 * 1e-3, rel=0.02)
 
 
 def test_power_down_of_a_flash() -> None:

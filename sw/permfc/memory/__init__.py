@@ -2,7 +2,7 @@
 
 from .drampower import write_drampower
 from .energy import Energy, energy, literature_energy
-from .idle import IdlePolicy, power_down_cycles, with_idle
+from .idle import IdlePolicy, energy_with_idle, power_down_cycles, with_idle
 from .onchip import OnChipCounts, OnChipEnergy, on_chip_counts, on_chip_energy
 from .part import DramPart, DramTiming, FlashPart, Part, Rail
 from .part_file import load_part, part_names
@@ -24,6 +24,7 @@ __all__ = [
     "Part",
     "Rail",
     "energy",
+    "energy_with_idle",
     "literature_energy",
     "load_part",
     "memory",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError
+from .energy import Energy, energy
 from .part import DramPart
 from .presets import Memory
 from .trace import Command, CommandTrace
@@ -92,3 +93,9 @@ def power_down_cycles(trace: CommandTrace, memory: Memory) -> int:
         opened = np.zeros(len(trace) + 1, bool)
     stretch = np.diff(np.concatenate([[0], trace.cycle, [trace.length]])) - busy - exit_cycles
     return int(np.maximum(stretch[~opened], 0).sum())
+
+
+def energy_with_idle(trace: CommandTrace, memory: Memory, policy: IdlePolicy) -> Energy:
+    """Energy of a trace and of what the policy adds to it, in joules; raises ConfigError as ``energy`` does."""
+    whole = with_idle(trace, memory, policy.milliseconds)
+    return energy(whole, memory, power_down_cycles(whole, memory) if policy.power_down else 0)

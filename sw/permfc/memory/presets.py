@@ -63,6 +63,18 @@ class Memory:
         """Value of whether a simulation counts commands at this memory's pins; of any other memory they are modelled."""
         return self.part is not None and self.part.kind in ("sdr", "qspi")
 
+    def check_holds(self, byte_count: int) -> None:
+        """Check that so many bytes fit; a plain AXI4 memory holds any number.
+
+        Raises
+        ------
+        ConfigError
+            If they do not, with what is missing.
+        """
+        if self.part and byte_count > self.capacity:
+            excess = byte_count - self.capacity
+            raise ConfigError(f"{byte_count} bytes are {excess} more than memory {self.name} holds: compress further, or choose a larger memory")
+
 
 # name: part, clock in Hz, devices
 _PRESETS = {
