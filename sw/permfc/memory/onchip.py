@@ -124,7 +124,8 @@ def on_chip_counts(network: Network, x: np.ndarray, config: EngineConfig) -> OnC
         counts["bytes"][layer] += config.bus_bytes * (int((fetched @ words).sum()) + len(x) * block.program_words)
         counts["lane_segments"][layer] += segments_per_input.sum()
         counts["weights"][layer] += segments_per_input.sum() * block.outputs
-        counts["sums"][layer] += (-(-segments_per_input // config.lanes)).sum() * block.outputs
+        rounds = np.maximum(-(-segments_per_input // config.lanes), 1)  # without an active feature, one round brings out the biases
+        counts["sums"][layer] += rounds.sum() * block.outputs
         counts["outputs"][layer] += len(x) * block.outputs
         counts["activations"][layer] += np.count_nonzero(active[layer])
     for layer, values in enumerate(active[1:]):
