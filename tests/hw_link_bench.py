@@ -81,7 +81,8 @@ class Host:
     @property
     def replies(self) -> list[tuple[int, Status, int, bytes]]:
         """Value of all replies so far."""
-        return [(header[0], Status(header[1]), header[2], content[3:]) for content in contents(self.line) for header in [REPLY_HEADER.unpack(content[:3])]]
+        split = [(REPLY_HEADER.unpack(content[:REPLY_HEADER.size]), content[REPLY_HEADER.size:]) for content in contents(self.line)]
+        return [(sequence, Status(status), following, payload) for (sequence, status, following), payload in split]
 
     async def listen(self, ctx) -> None:
         """A background bench."""
@@ -182,6 +183,8 @@ class Memory:
         while True:
             item, = await stream_get(ctx, self.port.write_data, 1)
             address, = await stream_get(ctx, self.port.write_address, 1)
+            while self.silent:
+                await ctx.tick()
             for lane in range(self.config.bus_bytes):
                 if item["strobe"] >> lane & 1 and address + lane < len(self.data):
                     self.data[address + lane] = item["data"] >> 8 * lane & 0xFF

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import random
 import zlib
+from dataclasses import replace
 
 import pytest
 
 from hw_bench import run_bench, stream_get, stream_put, wait
 from hw_link_bench import CONFIG, LINK, Host, Memory, Registers, request
 from permfc.format import VERSION, Register
-from permfc.link.protocol import LINK_VERSION, Command, Identity, Status
+from permfc.link.protocol import BYTES_PER_REQUEST, LINK_VERSION, Command, Identity, Status
+from permfc_hw.link import executor
+from permfc_hw.link.config import LinkConfig
 from permfc_hw.link.host_link import HostLink
 
 
 class Bench:
     """A HostLink with its surroundings."""
 
-    def __init__(self) -> None:
-        self.link = HostLink(CONFIG, LINK)
+    def __init__(self, link: LinkConfig = LINK) -> None:
+        self.link = HostLink(CONFIG, link)
         self.host = Host(self.link)
         self.registers = Registers(self.link.registers)
         self.memory = Memory(self.link.memory, CONFIG, LINK.memory_bytes)
@@ -180,3 +183,113 @@ def test_what_is_not_a_request(bench):
         assert await host.raw(ctx, request(4, Command.WAIT, b"more"), 1) == [(4, Status.OK, 5, u32(0x102))]
 
     bench.run(script)
+
+
+PATIENCE = 400  # cycles, so that the tests need not wait for 65,536
+
+
+@pytest.fixture
+def hasty(monkeypatch) -> Bench:
+    monkeypatch.setattr(executor, "PATIENCE_CYCLES", PATIENCE)
+    return Bench()
+
+
+def test_a_busy_engine_blocks_nothing(hasty):
+    bench = hasty
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        bench.registers.busy_reads = 10_000
+        before = bytes(bench.memory.data)
+        for command, payload in ((Command.WAIT, b""), (Command.WRITE_MEMORY, u32(0) + b"abc"), (Command.CRC_MEMORY, u32(0, 8)),
+                                 (Command.READ_OUTPUT, b""), (Command.SEND_INPUT, b"123")):
+            assert await bench.host.ask(ctx, command, payload) == (Status.BUSY, b"")
+        assert await bench.host.ask(ctx, Command.HELLO, b"4321", 200) == (Status.BUSY, b"")
+        assert bench.host.sequence == 201 and bench.memory.data == before
+        bench.registers.busy_reads = 3
+        assert await bench.host.ask(ctx, Command.WAIT) == (Status.OK, u32(0x102))
+
+    bench.run(script)
+
+
+def test_input_that_is_not_taken_and_results_that_do_not_come(hasty):
+    bench = hasty
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        assert await bench.host.ask(ctx, Command.SEND_INPUT, b"123") == (Status.BUSY, b"")
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, b"\0")
+        assert await bench.host.ask(ctx, Command.SEND_INPUT, b"") == (Status.OK, b"")
+
+    bench.run(script)
+
+
+def test_hello_throws_results_away_even_while_busy(bench):
+    given = []
+
+    async def give(ctx) -> None:
+        for value in range(3):
+            await stream_put(ctx, bench.link.results, [value])
+            given.append(value)
+            bench.registers.busy_reads = 0
+
+    async def script(ctx) -> None:
+        bench.registers.busy_reads = 10_000  # until the last result has left
+        await bench.host.hello(ctx)
+        assert given == [0, 1, 2]
+
+    bench.run(script, give)
+
+
+@pytest.mark.parametrize("command, payload", [(Command.WRITE_MEMORY, u32(0) + b"abc"), (Command.CRC_MEMORY, u32(0, 8))], ids=["write", "crc"])
+def test_a_silent_memory(hasty, command, payload):
+    bench = hasty
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        bench.memory.silent = True
+        assert await bench.host.ask(ctx, command, payload) == (Status.MEMORY_SILENT, b"")
+        bench.memory.silent = False  # what it answers now is an answer to the past
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(0, 8)) == (Status.MEMORY_SILENT, b"")
+        assert await bench.host.ask(ctx, Command.WAIT) == (Status.OK, u32(0x102))
+
+    bench.run(script)
+
+
+def test_read_only_memory():
+    bench = Bench(replace(LINK, memory_writable=False))
+
+    async def script(ctx) -> None:
+        assert not Identity.unpack(await bench.host.hello(ctx)).memory_writable
+        before = bytes(bench.memory.data)
+        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(0) + b"abc") == (Status.READ_ONLY, b"")
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(0, 50)) == (Status.OK, u32(zlib.crc32(before[:50])))
+
+    bench.run(script)
+
+
+def test_the_receive_buffer_holds_what_it_promises(bench):
+    """Requests that fill it to the last byte wait for a busy engine; one more is dropped, and leaves no trace."""
+    total = LINK.receive_bytes
+    sizes = [LINK.largest_payload, total - LINK.largest_payload - 3 * BYTES_PER_REQUEST]
+    requests = [request(1, Command.WAIT)]
+    requests += [request(number, Command.SEND_INPUT, bytes([number]) * size) for number, size in enumerate(sizes, 2)]
+    taken = []
+
+    async def take(ctx) -> None:
+        while True:
+            taken.extend(await stream_get(ctx, bench.link.inputs, 1))
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        bench.registers.busy_reads = 10_000
+        await bench.host.raw(ctx, b"".join(requests) + request(4, Command.SEND_INPUT, bytes(30)), 0)
+        assert len(bench.host.replies) == 1
+        bench.registers.busy_reads = 0
+        while len(bench.host.replies) < 4:
+            await wait(ctx, 40)
+        assert [(reply[0], reply[1]) for reply in bench.host.replies[1:]] == [(number, Status.OK) for number in (1, 2, 3)]
+        assert taken == [2] * sizes[0] + [3] * sizes[1]
+        assert await bench.host.raw(ctx, request(4, Command.WAIT), 1) == [(4, Status.OK, 5, u32(0x102))]
+
+    bench.run(script, take, deadline=120_000)

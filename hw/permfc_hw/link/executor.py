@@ -13,10 +13,10 @@ from permfc.format import Status as EngineStatus
 from permfc.link.protocol import IDENTITY, PATIENCE_CYCLES, Command, Status
 
 from .config import LinkConfig
+from .operands import WORD_BYTES, Operands
 from .ports import REGISTER_PORT, memory_port
 from .receive_buffer import Entry
 
-WORD_BYTES = 4  # of an argument, a register, a result
 TAKES_ADDRESS = (Command.READ_REGISTER, Command.WRITE_REGISTER, Command.WRITE_MEMORY, Command.CRC_MEMORY)
 TAKES_VALUE = (Command.HELLO, Command.WRITE_REGISTER, Command.CRC_MEMORY)
 ANY_TIME = (Command.READ_REGISTER, Command.WRITE_REGISTER)  # also while the engine is busy
@@ -75,8 +75,7 @@ class Executor(wiring.Component):
             "end": Out(address_bits),
         })
         self._command = Signal(Command)
-        self._address = Signal(32)
-        self._value = Signal(32)
+        self._operands = Operands()
         self._count = Signal(range(2 * WORD_BYTES))  # bytes of arguments or of a word so far
         self._outcome = Signal(Status)               # of the last request that was executed
         self._refusal = Signal(Status)               # of the present one if it is not
@@ -93,6 +92,7 @@ class Executor(wiring.Component):
             m.d.sync += patience.eq(0)
         with m.Elif(~self._gave_up):
             m.d.sync += patience.eq(patience + 1)
+        m.submodules.operands = self._operands
         self._reply(m)
         self._wire_ports(m)
         with m.FSM():
@@ -130,22 +130,25 @@ class Executor(wiring.Component):
     def _wire_ports(self, m: Module) -> None:
         """What does not depend on the state."""
         registers, memory, byte = self.registers, self.memory, self.entries.payload.byte
+        operands, address, value = self._operands, self._operands.address, self._operands.value
         offset_bits = ceil_log2(self.config.bus_bytes)
         clears = self._is(Command.HELLO)  # the payload of HELLO is a nonce, the engine is cleared instead
-        word = Cat(self._address[:offset_bits] & 0, self._address[offset_bits:])
+        word = Cat(address[:offset_bits] & 0, address[offset_bits:])
         m.d.comb += [
-            registers.write_address.payload.eq(Mux(clears, Register.CONTROL, self._address)),
-            registers.write_data.payload.eq(Cat(Mux(clears, Control.CLEAR, self._value[:2]), self._value[2:])),
-            registers.read_address.payload.eq(Mux(self._is(Command.READ_REGISTER), self._address, Register.STATUS)),
+            operands.byte.eq(byte),
+            operands.word.eq(registers.read_data.payload),
+            registers.write_address.payload.eq(Mux(clears, Register.CONTROL, address)),
+            registers.write_data.payload.eq(Cat(Mux(clears, Control.CLEAR, value[:2]), value[2:])),
+            registers.read_address.payload.eq(Mux(self._is(Command.READ_REGISTER), address, Register.STATUS)),
             memory.read_address.payload.eq(word),
-            self.crc_bytes.payload.eq(memory.read_data.payload.data.word_select(self._address[:offset_bits], 8)),
+            self.crc_bytes.payload.eq(memory.read_data.payload.data.word_select(address[:offset_bits], 8)),
             self.inputs.payload.eq(byte),
         ]
         if self.link.memory_writable:
             m.d.comb += [
                 memory.write_address.payload.eq(word),
                 memory.write_data.payload.data.eq(byte.replicate(self.config.bus_bytes)),
-                memory.write_data.payload.strobe.eq(1 << self._address[:offset_bits]),
+                memory.write_data.payload.strobe.eq(1 << address[:offset_bits]),
             ]
 
     def _receive(self, m: Module) -> None:
@@ -168,7 +171,7 @@ class Executor(wiring.Component):
         with m.State("Judge"):
             hello = known & self._is(Command.HELLO)
             m.d.comb += self._progress.eq(1)
-            m.d.sync += [self._refusal.eq(Status.OK), self._count.eq(Mux(self._is(*TAKES_ADDRESS), 0, WORD_BYTES)), self._ended.eq(0)]
+            m.d.sync += [self._refusal.eq(Status.OK), self._count.eq(Mux(hello, WORD_BYTES, 0)), self._ended.eq(0)]
             with m.If(hello | (opened & (behind == 0))):
                 m.d.sync += [
                     opened.eq(1),
@@ -196,10 +199,7 @@ class Executor(wiring.Component):
                 self._finish(m, Status.BAD_PAYLOAD)
             with m.Elif(entries.valid):
                 m.d.sync += self._count.eq(self._count + 1)
-                with m.If(self._count[-1]):
-                    m.d.sync += self._value.eq(Cat(self._value[8:], entry.byte))
-                with m.Else():
-                    m.d.sync += self._address.eq(Cat(self._address[8:], entry.byte))
+                m.d.comb += [self._operands.shift_value.eq(self._count[-1]), self._operands.shift_address.eq(~self._count[-1])]
                 with m.If(self._count[:2].all() & (self._count[-1] | ~self._is(*TAKES_VALUE))):
                     m.d.sync += self._count.eq(0)
                     with m.Switch(self._command):
@@ -246,14 +246,14 @@ class Executor(wiring.Component):
             with m.Case(Command.SEND_INPUT):
                 m.next = "Send Input"
             with m.Case(Command.READ_OUTPUT):
-                m.next = "Take Result"
+                m.next = "Store Results"
             with m.Case(Command.WRITE_MEMORY):
                 if self.link.memory_writable:
                     m.next = "Next Byte"
                 else:
                     self._finish(m, Status.READ_ONLY)
             with m.Case(Command.CRC_MEMORY):
-                m.d.comb += self.crc_restart.eq(1)
+                m.d.comb += [self.crc_restart.eq(1), self._operands.go.eq(1)]
                 m.next = "Next Word"
         with m.If(self._silent & self._is(Command.WRITE_MEMORY, Command.CRC_MEMORY)):
             self._finish(m, Status.MEMORY_SILENT)
@@ -266,8 +266,7 @@ class Executor(wiring.Component):
             with m.If(registers.read_address.ready):
                 m.next = "Take Register"
         with m.State("Take Register"):
-            m.d.comb += registers.read_data.ready.eq(1)
-            m.d.sync += self._value.eq(registers.read_data.payload)
+            m.d.comb += [registers.read_data.ready.eq(1), self._operands.load.eq(1)]
             with m.If(registers.read_data.valid):
                 m.next = "Store Value"
         with m.State("Write Register"):
@@ -288,7 +287,9 @@ class Executor(wiring.Component):
         channels = (memory.write_address, memory.write_data)
         with m.State("Next Byte"):
             m.d.comb += self._progress.eq(1)
-            with m.If(entries.valid & entries.payload.end):
+            with m.If(self._operands.busy):
+                pass
+            with m.Elif(entries.valid & entries.payload.end):
                 self._finish(m)
             with m.Elif(entries.valid):
                 m.d.sync += [channel.valid.eq(1) for channel in channels]
@@ -299,8 +300,7 @@ class Executor(wiring.Component):
                 with m.If(channel.ready):
                     m.d.sync += channel.valid.eq(0)
             with m.If(memory.write_error.valid):
-                m.d.comb += entries.ready.eq(1)
-                m.d.sync += self._address.eq(self._address + 1)
+                m.d.comb += [entries.ready.eq(1), self._operands.go.eq(1), self._operands.increment.eq(1)]
                 m.next = "Next Byte"
                 with m.If(memory.write_error.payload):
                     self._finish(m, Status.MEMORY_ERROR)
@@ -315,34 +315,34 @@ class Executor(wiring.Component):
 
     def _digest_memory(self, m: Module) -> None:
         """The CRC takes the bytes of a word where the memory holds them, on its read data channel."""
-        memory = self.memory
-        at_end, at_word = Signal(), Signal()
-        m.d.comb += [at_end.eq(self._address == self._value), at_word.eq(self._address[:ceil_log2(self.config.bus_bytes)] == 0)]
+        memory, operands = self.memory, self._operands
+        at_end, at_word, error = operands.equal, operands.address[:ceil_log2(self.config.bus_bytes)] == 0, memory.read_data.payload.error
         with m.State("Next Word"):
-            m.d.comb += [self.reading_memory.eq(1), self._progress.eq(1)]
-            with m.If(at_end):
-                m.next = "Store CRC"
-            with m.Else():
-                m.d.sync += memory.read_address.valid.eq(1)
+            m.d.comb += self._progress.eq(1)
+            with m.If(~operands.busy):
+                m.d.sync += memory.read_address.valid.eq(~at_end)
                 m.next = "Digest"
+                with m.If(at_end):
+                    m.next = "Store CRC"
         with m.State("Digest"):
             m.d.comb += [self.reading_memory.eq(1), self.crc_bytes.valid.eq(memory.read_data.valid)]
             with m.If(memory.read_address.ready):
                 m.d.sync += memory.read_address.valid.eq(0)
             with m.If(memory.read_data.valid & self.crc_bytes.ready):
-                m.d.sync += self._address.eq(self._address + 1)
+                m.d.comb += [operands.go.eq(1), operands.increment.eq(1)]
                 m.next = "Next Digit"
             with m.Elif(self._gave_up):
                 m.d.sync += memory.read_address.valid.eq(0)
                 self._lose_memory(m)
         with m.State("Next Digit"):
-            error = memory.read_data.payload.error
-            m.d.comb += [self.reading_memory.eq(1), self._progress.eq(1), memory.read_data.ready.eq(at_end | at_word | error)]
-            m.next = "Digest"
-            with m.If(error):
-                self._finish(m, Status.MEMORY_ERROR)
-            with m.Elif(at_end | at_word):
-                m.next = "Next Word"
+            m.d.comb += [self.reading_memory.eq(1), self._progress.eq(1)]
+            with m.If(~operands.busy):
+                m.d.comb += memory.read_data.ready.eq(at_end | at_word | error)
+                m.next = "Digest"
+                with m.If(error):
+                    self._finish(m, Status.MEMORY_ERROR)
+                with m.Elif(at_end | at_word):
+                    m.next = "Next Word"
 
     def _send_input(self, m: Module) -> None:
         inputs, entries = self.inputs, self.entries
@@ -359,29 +359,38 @@ class Executor(wiring.Component):
 
     def _read_output(self, m: Module) -> None:
         full = self.write_address == self.link.largest_payload - WORD_BYTES
-        with m.State("Take Result"):
-            m.d.comb += [self.results.ready.eq(~full & ~self._ended), self._progress.eq(self.results.valid)]
-            with m.If(full | self._ended | self._gave_up):
+        over = (self._count == 0) & (full | self._ended | self._gave_up)
+        with m.State("Store Results"):
+            m.d.comb += [
+                self._progress.eq(self.results.valid),
+                self.write_en.eq(self.results.valid & ~over),
+                self.write_data.eq(self.results.payload.word_select(self._count[:2], 8)),
+            ]
+            with m.If(over):
                 m.next = "Store End"
             with m.Elif(self.results.valid):
-                m.d.sync += [self._value.eq(self.results.payload), self._ended.eq(self.last)]
-                m.next = "Store Value"
+                self._count_store(m, self.results.ready)
+                m.d.sync += self._ended.eq(self.last & self.results.ready)
         with m.State("Store End"):
             m.d.comb += [self.write_en.eq(1), self.write_data.eq(self._ended)]
             self._finish(m)
 
+    def _count_store(self, m: Module, last: Signal) -> None:
+        """One more byte of a word of the reply; ``last`` goes high with its last byte."""
+        m.d.comb += last.eq(self._count == WORD_BYTES - 1)
+        m.d.sync += self._count.eq(Mux(last, 0, self._count + 1))
+
     def _store(self, m: Module) -> None:
         """The payload of the reply, a byte at a time."""
+        last = Signal()
         with m.State("Store Value"):
-            m.d.comb += [self.write_en.eq(1), self.write_data.eq(self._value[:8])]
-            m.d.sync += [self._value.eq(self._value >> 8), self._count.eq(self._count + 1)]
-            with m.If(self._count[:2].all()):
+            m.d.comb += [self.write_en.eq(1), self.write_data.eq(self._operands.value[:8]), self._operands.shift_value.eq(1)]
+            self._count_store(m, last)
+            with m.If(last):
                 self._finish(m)
-                with m.If(self._is(Command.READ_OUTPUT)):
-                    m.next = "Take Result"
         with m.State("Store CRC"):
             m.d.comb += [self.crc_bytes.valid.eq(1), self.crc_emit.eq(1), self.write_en.eq(self.crc_bytes.ready), self.write_data.eq(self.crc)]
             with m.If(self.crc_bytes.ready):
-                m.d.sync += self._count.eq(self._count + 1)
-                with m.If(self._count[:2].all()):
+                self._count_store(m, last)
+                with m.If(last):
                     self._finish(m)

@@ -52,6 +52,7 @@ class Framer(wiring.Component):
         m = Module()
         place, byte = Signal(range(CLOSING + 1)), Signal(8)
         is_flag, escaping, escaped, done = Signal(), Signal(), Signal(), Signal()
+        payload_over = Signal()
         with m.Switch(place):
             for number, value in {SEQUENCE: self.sequence, STATUS: self.status, NEXT: self.next, PAYLOAD: self.read_data}.items():
                 with m.Case(number):
@@ -62,7 +63,8 @@ class Framer(wiring.Component):
             is_flag.eq((place == OPENING) | (place == CLOSING)),
             escaping.eq(~is_flag & ~escaped & ((byte == FLAG) | (byte == ESCAPE))),
             self.bytes.payload.eq(Mux(is_flag, FLAG, Mux(escaping, ESCAPE, byte ^ Mux(escaped, ESCAPE_XOR, 0)))),
-            self.bytes.valid.eq(self.send & self.crc_bytes.ready & ~self.sent),
+            payload_over.eq((place == PAYLOAD) & (self.read_address == self.end)),
+            self.bytes.valid.eq(self.send & self.crc_bytes.ready & ~self.sent & ~payload_over),
             done.eq(self.bytes.valid & self.bytes.ready & ~escaping),
             self.crc_restart.eq(place == OPENING),
             self.crc_bytes.payload.eq(byte),
@@ -72,25 +74,14 @@ class Framer(wiring.Component):
         m.d.sync += self.sent.eq(done & (place == CLOSING))
         with m.If(self.bytes.valid & self.bytes.ready):
             m.d.sync += escaped.eq(escaping)
-        with m.If(done):
+        with m.If(place == OPENING):
+            m.d.sync += self.read_address.eq(self.first)
+        with m.Elif(done & (place == PAYLOAD)):
+            m.d.sync += self.read_address.eq(self.read_address + 1)
+        with m.If(payload_over):
+            m.d.sync += place.eq(CRC)
+        with m.Elif(done & (place == CLOSING)):
+            m.d.sync += place.eq(OPENING)
+        with m.Elif(done & (place != PAYLOAD)):
             m.d.sync += place.eq(place + 1)
-        self._walk(m, place, done)
         return m
-
-    def _walk(self, m: Module, place: Signal, done: Signal) -> None:
-        """Which place follows, where it is not the next."""
-        after = Signal.like(self.read_address)
-        m.d.comb += after.eq(self.read_address + 1)
-        with m.If(done):
-            with m.Switch(place):
-                with m.Case(OPENING):
-                    m.d.sync += self.read_address.eq(self.first)
-                with m.Case(NEXT):
-                    with m.If(self.first == self.end):
-                        m.d.sync += place.eq(CRC)
-                with m.Case(PAYLOAD):
-                    m.d.sync += self.read_address.eq(after)
-                    with m.If(after != self.end):
-                        m.d.sync += place.eq(PAYLOAD)
-                with m.Case(CLOSING):
-                    m.d.sync += place.eq(OPENING)

@@ -37,23 +37,24 @@ class ReceiveBuffer(wiring.Component):
         m = Module()
         m.submodules.memory = memory = Memory(shape=Entry, depth=self.size, init=[], attrs=PLAIN)
         write, read = memory.write_port(), memory.read_port(domain="comb")
-        head, frame, tail = (Signal(ceil_log2(self.size) + 1, name=name) for name in ("head", "frame", "tail"))  # modulo twice the size
+        # Places of the last byte written, of the last one of a whole frame, and of the last one read, modulo twice the size.
+        head, frame, tail = (Signal(ceil_log2(self.size) + 1, name=name) for name in ("head", "frame", "tail"))
         place, full, lost = Signal.like(head), Signal(), Signal()
         m.d.comb += [
-            place.eq(Mux(self.end, head - CRC_BYTES, head)),  # the mark replaces the CRC
+            place.eq(head + Mux(self.end, 1 - CRC_BYTES, 1)),  # the mark replaces the CRC
             full.eq((head ^ tail) == self.size),
             write.addr.eq(place),
             write.data.eq(Mux(self.end, Const(1 << 8, 9), self.data)),
             write.en.eq(Mux(self.end, self.correct & ~lost, self.data_en & ~full)),
         ]
         with m.If(write.en):
-            m.d.sync += head.eq(place + 1)
+            m.d.sync += head.eq(place)
         with m.Elif(self.end):
             m.d.sync += head.eq(frame)
         with m.If(self.end):
             m.d.sync += lost.eq(0)
             with m.If(write.en):
-                m.d.sync += frame.eq(place + 1)
+                m.d.sync += frame.eq(place)
         with m.Elif(self.data_en & full):
             m.d.sync += lost.eq(1)
         self._read(m, read, frame, tail)
@@ -61,9 +62,14 @@ class ReceiveBuffer(wiring.Component):
 
     def _read(self, m: Module, read: object, frame: Signal, tail: Signal) -> None:
         """The register behind the RAM is the output's register, as in Queue."""
-        entries, entry, popping = self.entries, Signal(Entry), Signal()
-        m.d.comb += [read.addr.eq(tail), popping.eq((tail != frame) & (entries.ready | ~entries.valid)), entries.payload.eq(entry)]
+        entries, entry, popping, place = self.entries, Signal(Entry), Signal(), Signal.like(tail)
+        m.d.comb += [
+            place.eq(tail + 1),
+            read.addr.eq(place),
+            popping.eq((tail != frame) & (entries.ready | ~entries.valid)),
+            entries.payload.eq(entry),
+        ]
         with m.If(popping):
-            m.d.sync += [entry.eq(read.data), tail.eq(tail + 1), entries.valid.eq(1)]
+            m.d.sync += [entry.eq(read.data), tail.eq(place), entries.valid.eq(1)]
         with m.Elif(entries.ready):
             m.d.sync += entries.valid.eq(0)
