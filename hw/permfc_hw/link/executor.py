@@ -22,9 +22,9 @@ TAKES_VALUE = (Command.HELLO, Command.WRITE_REGISTER, Command.CRC_MEMORY)
 ANY_TIME = (Command.READ_REGISTER, Command.WRITE_REGISTER)  # also while the engine is busy
 
 
-def nonce_address(link: LinkConfig) -> int:
-    """Where in the reply memory HELLO's nonce goes: after the identity, which lies there from the beginning in a half of its own."""
-    return link.largest_payload + IDENTITY.size
+def identity_address(link: LinkConfig) -> int:
+    """Where the identity lies in the reply memory from the beginning: at its end, so that HELLO's nonce, at address 0, follows it."""
+    return 2 * link.largest_payload - IDENTITY.size
 
 
 class Executor(wiring.Component):
@@ -40,10 +40,10 @@ class Executor(wiring.Component):
     reading_memory : Out(1)
         The link uses the memory's read channels; the engine is not busy.
     write_en, write_address, write_data : Out
-        To the reply memory: ``largest_payload`` bytes for payloads, and behind them the identity.
+        To the reply memory, of ``2 * largest_payload`` bytes.
     crc_restart, crc_bytes, crc_emit, crc : to and from a SerialCrc
     send : Out(1), sent : In(1)
-    sequence, status, next : Out(8), first, end : Out
+    sequence, status, next : Out(8), with_payload : Out(1), first : Out
         The reply, as of the Framer.
     """
 
@@ -71,27 +71,28 @@ class Executor(wiring.Component):
             "sequence": Out(8),
             "status": Out(8),
             "next": Out(8),
+            "with_payload": Out(1),
             "first": Out(address_bits),
-            "end": Out(address_bits),
         })
         self._command = Signal(Command)
         self._operands = Operands()
         self._count = Signal(range(2 * WORD_BYTES))  # bytes of arguments or of a word so far
         self._outcome = Signal(Status)               # of the last request that was executed
         self._refusal = Signal(Status)               # of the present one if it is not
+        self._greeting = Signal()                    # the identity belongs to the reply
         self._ended = Signal()                       # the results' last is in the reply
         self._silent = Signal()                      # the memory owes an answer for good
-        self._progress = Signal()
+        self._waiting = Signal()                     # for the engine or the memory; only so long
         self._gave_up = Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        patience = Signal(range(PATIENCE_CYCLES))
-        m.d.comb += self._gave_up.eq(patience == PATIENCE_CYCLES - 1)
-        with m.If(self._progress):
-            m.d.sync += patience.eq(0)
+        waited = Signal(ceil_log2(PATIENCE_CYCLES) + 1)
+        m.d.comb += self._gave_up.eq(waited[-1])
+        with m.If(~self._waiting):
+            m.d.sync += waited.eq(0)
         with m.Elif(~self._gave_up):
-            m.d.sync += patience.eq(patience + 1)
+            m.d.sync += waited.eq(waited + 1)
         m.submodules.operands = self._operands
         self._reply(m)
         self._wire_ports(m)
@@ -117,12 +118,10 @@ class Executor(wiring.Component):
         m.next = "Skip"
 
     def _reply(self, m: Module) -> None:
-        identity = self.link.largest_payload
-        with_payload = (self._refusal == Status.OK) & (self._outcome == Status.OK)
         m.d.comb += [
             self.status.eq(Mux(self._refusal == Status.OK, self._outcome, self._refusal)),
-            self.first.eq(Mux(self.write_address >= identity, identity, 0)),
-            self.end.eq(Mux(with_payload, self.write_address, self.first)),
+            self.with_payload.eq(self.status == Status.OK),
+            self.first.eq(Mux(self._greeting, identity_address(self.link), 0)),
         ]
         with m.If(self.write_en):
             m.d.sync += self.write_address.eq(self.write_address + 1)
@@ -170,14 +169,14 @@ class Executor(wiring.Component):
                     m.next = "Sequence"
         with m.State("Judge"):
             hello = known & self._is(Command.HELLO)
-            m.d.comb += self._progress.eq(1)
             m.d.sync += [self._refusal.eq(Status.OK), self._count.eq(Mux(hello, WORD_BYTES, 0)), self._ended.eq(0)]
             with m.If(hello | (opened & (behind == 0))):
                 m.d.sync += [
                     opened.eq(1),
                     self.next.eq(self.sequence + 1),
                     self._outcome.eq(Status.OK),
-                    self.write_address.eq(Mux(hello, nonce_address(self.link), 0)),
+                    self.write_address.eq(0),
+                    self._greeting.eq(hello),
                 ]
                 with m.If(~known):
                     self._finish(m, Status.UNKNOWN_COMMAND)
@@ -194,7 +193,7 @@ class Executor(wiring.Component):
                 with m.Elif(behind != 1):
                     m.d.sync += self._refusal.eq(Status.REPEATED)
         with m.State("Arguments"):
-            m.d.comb += [entries.ready.eq(~entry.end), self._progress.eq(1)]
+            m.d.comb += entries.ready.eq(~entry.end)
             with m.If(entries.valid & entry.end):
                 self._finish(m, Status.BAD_PAYLOAD)
             with m.Elif(entries.valid):
@@ -222,14 +221,13 @@ class Executor(wiring.Component):
         """STATUS is read until the engine is not busy; HELLO throws away what might keep it from becoming so."""
         status, hello = self.registers.read_data, self._is(Command.HELLO)
         with m.State("Ask Status"):
-            m.d.comb += [self.registers.read_address.valid.eq(1), self.results.ready.eq(hello)]
+            m.d.comb += [self._waiting.eq(1), self.registers.read_address.valid.eq(1), self.results.ready.eq(hello)]
             with m.If(self.registers.read_address.ready):
                 m.next = "Judge Status"
         with m.State("Judge Status"):
-            m.d.comb += [status.ready.eq(1), self.results.ready.eq(hello)]
+            m.d.comb += [self._waiting.eq(1), status.ready.eq(1), self.results.ready.eq(hello)]
             with m.If(status.valid):
                 with m.If((status.payload & EngineStatus.BUSY) == 0):
-                    m.d.comb += self._progress.eq(1)
                     self._begin(m)
                 with m.Elif(self._gave_up):
                     self._finish(m, Status.BUSY)
@@ -286,7 +284,6 @@ class Executor(wiring.Component):
         memory, entries = self.memory, self.entries
         channels = (memory.write_address, memory.write_data)
         with m.State("Next Byte"):
-            m.d.comb += self._progress.eq(1)
             with m.If(self._operands.busy):
                 pass
             with m.Elif(entries.valid & entries.payload.end):
@@ -295,7 +292,7 @@ class Executor(wiring.Component):
                 m.d.sync += [channel.valid.eq(1) for channel in channels]
                 m.next = "Await Write"
         with m.State("Await Write"):
-            m.d.comb += memory.write_error.ready.eq(1)
+            m.d.comb += [self._waiting.eq(1), memory.write_error.ready.eq(1)]
             for channel in channels:
                 with m.If(channel.ready):
                     m.d.sync += channel.valid.eq(0)
@@ -318,14 +315,13 @@ class Executor(wiring.Component):
         memory, operands = self.memory, self._operands
         at_end, at_word, error = operands.equal, operands.address[:ceil_log2(self.config.bus_bytes)] == 0, memory.read_data.payload.error
         with m.State("Next Word"):
-            m.d.comb += self._progress.eq(1)
             with m.If(~operands.busy):
                 m.d.sync += memory.read_address.valid.eq(~at_end)
                 m.next = "Digest"
                 with m.If(at_end):
                     m.next = "Store CRC"
         with m.State("Digest"):
-            m.d.comb += [self.reading_memory.eq(1), self.crc_bytes.valid.eq(memory.read_data.valid)]
+            m.d.comb += [self._waiting.eq(1), self.reading_memory.eq(1), self.crc_bytes.valid.eq(memory.read_data.valid)]
             with m.If(memory.read_address.ready):
                 m.d.sync += memory.read_address.valid.eq(0)
             with m.If(memory.read_data.valid & self.crc_bytes.ready):
@@ -335,7 +331,7 @@ class Executor(wiring.Component):
                 m.d.sync += memory.read_address.valid.eq(0)
                 self._lose_memory(m)
         with m.State("Next Digit"):
-            m.d.comb += [self.reading_memory.eq(1), self._progress.eq(1)]
+            m.d.comb += self.reading_memory.eq(1)
             with m.If(~operands.busy):
                 m.d.comb += memory.read_data.ready.eq(at_end | at_word | error)
                 m.next = "Digest"
@@ -350,7 +346,7 @@ class Executor(wiring.Component):
             m.d.comb += [
                 inputs.valid.eq(entries.valid & ~entries.payload.end),
                 entries.ready.eq(inputs.ready & ~entries.payload.end),
-                self._progress.eq(~inputs.valid | inputs.ready),
+                self._waiting.eq(inputs.valid & ~inputs.ready),
             ]
             with m.If(entries.valid & entries.payload.end):
                 self._finish(m)
@@ -362,7 +358,7 @@ class Executor(wiring.Component):
         over = (self._count == 0) & (full | self._ended | self._gave_up)
         with m.State("Store Results"):
             m.d.comb += [
-                self._progress.eq(self.results.valid),
+                self._waiting.eq(~self.results.valid),
                 self.write_en.eq(self.results.valid & ~over),
                 self.write_data.eq(self.results.payload.word_select(self._count[:2], 8)),
             ]

@@ -21,8 +21,9 @@ class Framer(wiring.Component):
     sent : Out(1)
         Strobe.
     sequence, status, next : In(8)
+    with_payload : In(1)
+        The reply has its payload: bytes ``first`` to before ``end`` of the reply memory, whose addresses wrap around.
     first, end : In(address_bits)
-        The payload: bytes ``first`` to before ``end`` of the reply memory.
     read_address, read_data : Out(address_bits), In(8)
         ``read_data`` comes a cycle later.
     bytes : Out(stream of 8 bits)
@@ -37,6 +38,7 @@ class Framer(wiring.Component):
             "sequence": In(8),
             "status": In(8),
             "next": In(8),
+            "with_payload": In(1),
             "first": In(address_bits),
             "end": In(address_bits),
             "read_address": Out(address_bits),
@@ -63,7 +65,7 @@ class Framer(wiring.Component):
             is_flag.eq((place == OPENING) | (place == CLOSING)),
             escaping.eq(~is_flag & ~escaped & ((byte == FLAG) | (byte == ESCAPE))),
             self.bytes.payload.eq(Mux(is_flag, FLAG, Mux(escaping, ESCAPE, byte ^ Mux(escaped, ESCAPE_XOR, 0)))),
-            payload_over.eq((place == PAYLOAD) & (self.read_address == self.end)),
+            payload_over.eq((place == PAYLOAD) & ((self.read_address == self.end) | ~self.with_payload)),
             self.bytes.valid.eq(self.send & self.crc_bytes.ready & ~self.sent & ~payload_over),
             done.eq(self.bytes.valid & self.bytes.ready & ~escaping),
             self.crc_restart.eq(place == OPENING),

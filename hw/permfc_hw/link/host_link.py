@@ -12,7 +12,7 @@ from permfc.config import EngineConfig
 from ..memory import BLOCK, registered_read
 from .config import LinkConfig
 from .deframer import Deframer
-from .executor import Executor
+from .executor import Executor, identity_address
 from .framer import Framer
 from .ports import REGISTER_PORT, memory_port
 from .receive_buffer import ReceiveBuffer
@@ -72,10 +72,9 @@ class HostLink(wiring.Component):
         return m
 
     def _connect_reply(self, m: Module, executor: Executor, framer: Framer) -> None:
-        """The reply memory: payloads in its lower half, the identity in the upper one."""
-        half = self.link.largest_payload
-        content = [*bytes(half), *self.link.identity().pack()]
-        m.submodules.reply = reply = Memory(shape=unsigned(8), depth=2 * half, init=content, attrs=BLOCK)
+        """The reply memory: payloads from its beginning, the identity at its end."""
+        content = [*bytes(identity_address(self.link)), *self.link.identity().pack()]
+        m.submodules.reply = reply = Memory(shape=unsigned(8), depth=len(content), init=content, attrs=BLOCK)
         write = reply.write_port()
         m.d.comb += [
             write.en.eq(executor.write_en),
@@ -84,8 +83,9 @@ class HostLink(wiring.Component):
             framer.read_data.eq(registered_read(m, reply, framer.read_address)),
             framer.send.eq(executor.send),
             executor.sent.eq(framer.sent),
+            framer.end.eq(executor.write_address),
         ]
-        for name in ("sequence", "status", "next", "first", "end"):
+        for name in ("sequence", "status", "next", "with_payload", "first"):
             m.d.comb += getattr(framer, name).eq(getattr(executor, name))
 
     def _share_crc(self, m: Module, executor: Executor, framer: Framer) -> None:

@@ -1,6 +1,6 @@
 """ReceiveBuffer: keeps frames from their first byte until they are executed."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -12,7 +12,7 @@ from ..memory import PLAIN
 
 
 class Entry(data.Struct):
-    """A byte of a request, or, with ``end``, the mark after its last byte."""
+    """A byte of a request, or, with ``end``, the mark after its last byte; ``byte`` means nothing then."""
 
     byte: unsigned(8)
     end: unsigned(1)
@@ -44,7 +44,7 @@ class ReceiveBuffer(wiring.Component):
             place.eq(head + Mux(self.end, 1 - CRC_BYTES, 1)),  # the mark replaces the CRC
             full.eq((head ^ tail) == self.size),
             write.addr.eq(place),
-            write.data.eq(Mux(self.end, Const(1 << 8, 9), self.data)),
+            write.data.eq(Cat(self.data, self.end)),
             write.en.eq(Mux(self.end, self.correct & ~lost, self.data_en & ~full)),
         ]
         with m.If(write.en):
