@@ -13,6 +13,7 @@ from permfc.config import EngineConfig
 from permfc.image import pack, predicted_traffic
 from permfc.layout import image_layout
 from permfc_hw.verilog import engine_verilog
+from permfc_sim.library import HDL
 
 WORDS = 1 << 14
 
@@ -35,6 +36,6 @@ def test_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ]
     np.savez(case, x=x, golden=network.compute(x), words=predicted_traffic(network, x, config).total_words, segment=segments[len(segments) // 2])
     run_cocotb(
-        monkeypatch, tmp_path, "testbench", "cocotb_engine", sources=[engine], environment={"CASE": str(case)}, plusargs=[f"+memory={memory}"],
-        parameters={"DATA_BITS": config.bus_bits, "WORDS": WORDS, "OUTSTANDING": config.outstanding},
+        monkeypatch, tmp_path, "testbench", "cocotb_engine", sources=[engine, HDL / "memory_axi.sv"], environment={"CASE": str(case)},
+        plusargs=[f"+memory={memory}"], parameters={"DATA_BITS": config.bus_bits, "WORDS": WORDS, "OUTSTANDING": config.outstanding},
     )

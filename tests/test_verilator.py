@@ -12,7 +12,9 @@ import permfc_sim.verilator as verilator
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError, DeviceError, ToolError
 from permfc.format import Register
+from permfc.memory import memory
 from permfc_sim.device import SimDevice
+from permfc_sim.memories import bench_memory
 
 CONFIG = EngineConfig(lanes=4, bus_bits=16)
 
@@ -78,16 +80,17 @@ def test_library_is_built_once_and_depends_on_everything(monkeypatch: pytest.Mon
     monkeypatch.setattr(library, "build_shared_library", lambda *_: pytest.fail("built again"))
     assert library.engine_library(CONFIG) == first
 
+    plain, small = (bench_memory(memory("axi"), CONFIG, size) for size in (library.MEMORY_BYTES, 1 << 20))
     keys = {first.parent.name}
-    for config, memory_bytes, waves, verilog in [
-        (EngineConfig(lanes=8, bus_bits=16), library.MEMORY_BYTES, False, None),
-        (CONFIG, 1 << 20, False, None),
-        (CONFIG, library.MEMORY_BYTES, True, None),
-        (CONFIG, library.MEMORY_BYTES, False, "module permfc_engine; endmodule"),
+    for config, simulated, waves, verilog in [
+        (EngineConfig(lanes=8, bus_bits=16), plain, False, None),
+        (CONFIG, small, False, None),
+        (CONFIG, plain, True, None),
+        (CONFIG, plain, False, "module permfc_engine; endmodule"),
     ]:
-        keys.add(library._key(config, memory_bytes, waves, verilog))
+        keys.add(library._key(config, simulated, waves, verilog))
     monkeypatch.setattr(library, "HARNESS", Path(__file__))
-    keys.add(library._key(CONFIG, library.MEMORY_BYTES, False, None))
+    keys.add(library._key(CONFIG, plain, False, None))
     assert len(keys) == 6
 
 
@@ -111,7 +114,8 @@ def test_parameters_of_the_device_are_checked(parameters: dict[str, float], mess
 
 
 def test_memory_bounds_and_closing(small_engine: SimDevice) -> None:
-    with pytest.raises(DeviceError, match="The simulated memory has 67108864 bytes, but 67108865 are needed; make it larger with memory_bytes"):
+    message = "The simulated memory has 67108864 bytes, but 67108865 are needed, 1 more; make it larger with memory_bytes"
+    with pytest.raises(DeviceError, match=message):
         small_engine.write_memory(library.MEMORY_BYTES, b"x")
     with SimDevice(CONFIG) as device:
         assert device.read_register(Register.CONFIG2) == 32

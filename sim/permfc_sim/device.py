@@ -12,11 +12,15 @@ from permfc.config import EngineConfig
 from permfc.device import Device
 from permfc.errors import ConfigError, DeviceError
 from permfc.format import Register, Status
+from permfc.memory import CommandTrace, Memory
+from permfc.memory import memory as named_memory
+from permfc.memory.reads import Reads
 
 from .library import MEMORY_BYTES, engine_library
+from .memories import COMMANDS, bench_memory
+from .pin_log import BUS_READ, PIN_COMMAND, bus_reads, command_trace, copied
 from .verilator import Progress
 
-CLOCK_HZ = 100_000_000  # nominal: turns the time limits of `Device` into cycles
 ANSWER_CYCLES = 1_000   # within which a register access is answered and an offered input or output beat moves
 MOST_OUTSTANDING = 64   # of axi_memory.sv
 NO_FAULT, ERROR_FAULT, SILENCE_FAULT = 0, 1, 2
@@ -50,6 +54,12 @@ class _Behaviour(ctypes.Structure):
 class _Counters(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_uint64) for name in ("cycles", "bursts", "beats", "most_in_flight", "violations", "first_rule", "first_cycle")
+    ]
+
+
+class _MemoryViolation(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_uint64)] + [
+        (name, ctypes.c_uint32) for name in ("rule", "earlier_command", "earlier_cycle", "later_command", "later_cycle")
     ]
 
 
@@ -94,6 +104,12 @@ def _load_library(path: Path) -> ctypes.CDLL:
         "discard_output": (None, [handle]),
         "run": (None, [handle, u64]),
         "counters": (None, [handle, ctypes.POINTER(_Counters)]),
+        "initialise": (i32, [handle, u64]),
+        "memory_violation": (None, [handle, ctypes.POINTER(_MemoryViolation)]),
+        "commands": (u64, [handle, ctypes.POINTER(ctypes.c_void_p)]),
+        "reads": (u64, [handle, ctypes.POINTER(ctypes.c_void_p)]),
+        "forget_commands": (None, [handle]),
+        "forget_reads": (None, [handle]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, f"permfc_{name}")
@@ -108,7 +124,7 @@ def _probability(name: str, value: float) -> int:
 
 
 class SimDevice(Device):
-    """One engine in simulation, cycle by cycle, with a memory of set latency and seeded random stalls.
+    """One engine in simulation, cycle by cycle, with a memory: one of set latency and seeded random stalls, or one with its controller and pins.
 
     Making one builds the simulator when it is not in the cache yet (half a minute for 16 lanes).
 
@@ -117,7 +133,7 @@ class SimDevice(Device):
     config : EngineConfig
         The engine.
     latency : int
-        Cycles from the acceptance of a read to its first beat, 2 to 65535.
+        Cycles from the acceptance of a read to its first beat, 2 to 65535. This and the next two mean nothing to a memory with pins.
     gap : float
         Probability, each cycle, that the memory withholds a beat and that it accepts no read.
     outstanding : int, optional
@@ -128,8 +144,10 @@ class SimDevice(Device):
         Probability, each cycle, that the host withholds an input and that it takes no result.
     waves : path, optional
         A VCD file to write; the simulation is then several times slower.
+    memory : Memory, optional
+        Default: a plain AXI4 memory at 100 MHz. One that ``is_counted`` is simulated at its pins, with our controller; the engine has its clock.
     memory_bytes : int
-        Size of the memory.
+        Size of a plain AXI4 memory; others are as large as their part.
     verilog : str, optional
         Text of a module ``permfc_engine`` to simulate instead of the one that ``config`` elaborates to.
     progress : callable, optional
@@ -145,14 +163,17 @@ class SimDevice(Device):
 
     def __init__(
         self, config: EngineConfig, latency: int = 30, gap: float = 0.0, outstanding: int | None = None, seed: int = 0, stall: float = 0.0,
-        waves: str | Path | None = None, *, memory_bytes: int = MEMORY_BYTES, verilog: str | None = None, progress: Progress | None = None,
+        waves: str | Path | None = None, *, memory: Memory | None = None, memory_bytes: int = MEMORY_BYTES, verilog: str | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._handle = None
+        self._commands_taken = self._reads_taken = self._open_banks = 0
         self._behaviour = _Behaviour(seed=seed & 0xFFFFFFFF)
         self._check_timing(latency, gap, config.outstanding if outstanding is None else outstanding, stall)
-        path = engine_library(config, waves=waves is not None, memory_bytes=memory_bytes, verilog=verilog, progress=progress)
+        self._memory = bench_memory(memory or named_memory("axi"), config, memory_bytes)
+        self._bus_bytes = config.bus_bytes
+        path = engine_library(config, self._memory, waves=waves is not None, verilog=verilog, progress=progress)
         self._library = _load_library(path)
-        self._memory_bytes = memory_bytes
         self._handle = self._library.permfc_create(str(waves).encode() if waves is not None else None)
         self._library.permfc_configure(self._handle, self._behaviour)
         self.reset()
@@ -188,8 +209,10 @@ class SimDevice(Device):
 
     def write_memory(self, address: int, data: bytes) -> None:
         if not self._library.permfc_load(self._handle, address, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data)):
-            end = address + len(data)
-            raise DeviceError(f"The simulated memory has {self._memory_bytes} bytes, but {end} are needed; make it larger with memory_bytes")
+            size, end = self._memory.bytes, address + len(data)
+            part = self._memory.memory.part
+            cure = f"choose a larger part than {part.name}" if part else "make it larger with memory_bytes"
+            raise DeviceError(f"The simulated memory has {size} bytes, but {end} are needed, {end - size} more; {cure}")
 
     def send_input(self, values: np.ndarray) -> None:
         values = np.ascontiguousarray(values, dtype=np.int8)
@@ -214,7 +237,7 @@ class SimDevice(Device):
         self._library.permfc_discard_output(self._handle)
 
     def wait(self, timeout: float) -> None:
-        limit = int(timeout * CLOCK_HZ)
+        limit = int(timeout * self.clock_hz)
         status = ctypes.c_uint32()
         response = self._library.permfc_wait(self._handle, Register.STATUS, Status.BUSY, status, limit)
         self._check_protocol()
@@ -222,9 +245,21 @@ class SimDevice(Device):
             raise DeviceError(f"The engine was still busy after {limit} cycles; clear it or wait longer")
         self._check_register("read", Register.STATUS, response)
 
+    @property
+    def clock_hz(self) -> float:
+        """Value of the clock of engine and memory, in hertz."""
+        return self._memory.memory.clock_hz
+
     def reset(self) -> None:
-        """Reset engine, memory and monitors. The memory keeps its contents."""
+        """Reset engine, memory and monitors, let the memory initialise itself, and forget what was logged. The memory keeps its contents."""
         self._library.permfc_reset(self._handle)
+        limit = self._memory.power_up_cycles
+        initialised = self._library.permfc_initialise(self._handle, limit)
+        self._check_protocol()
+        if not initialised:
+            raise DeviceError(f"The memory was not initialised after {limit} cycles; this is a defect of its controller")
+        self.take_reads()
+        self.take_commands()
 
     def tick(self, cycles: int) -> None:
         """Let ``cycles`` cycles pass."""
@@ -234,6 +269,28 @@ class SimDevice(Device):
         """What the monitor has counted so far, with its own eyes, not the engine's."""
         counted = self._counted()
         return BusCounters(counted.cycles, counted.bursts, counted.beats, counted.most_in_flight, counted.violations)
+
+    def take_commands(self) -> CommandTrace:
+        """Everything that happened at the memory's pins since the last call or the last reset; cycles count from that moment.
+
+        A memory without pins has no commands.
+        """
+        first = ctypes.c_void_p()
+        count = self._library.permfc_commands(self._handle, first)
+        now = self._counted().cycles
+        trace = command_trace(copied(first.value, count, PIN_COMMAND), self._commands_taken, now, self._open_banks)
+        self._library.permfc_forget_commands(self._handle)
+        self._commands_taken, self._open_banks = now, trace.banks_left_open()
+        return trace
+
+    def take_reads(self) -> Reads:
+        """The reads that the memory accepted since the last call or the last reset; cycles count from that moment."""
+        first = ctypes.c_void_p()
+        count = self._library.permfc_reads(self._handle, first)
+        reads = bus_reads(copied(first.value, count, BUS_READ), self._reads_taken, self._bus_bytes)
+        self._library.permfc_forget_reads(self._handle)
+        self._reads_taken = self._counted().cycles
+        return reads
 
     def close(self) -> None:
         if self._handle is not None:
@@ -249,12 +306,24 @@ class SimDevice(Device):
         return counters
 
     def _check_protocol(self) -> None:
+        broken = _MemoryViolation()
+        self._library.permfc_memory_violation(self._handle, broken)
+        if broken.count:
+            raise DeviceError(self._memory_sentence(broken))
         counted = self._counted()
         if counted.violations:
             raise DeviceError(
                 f"The engine broke a bus protocol in cycle {counted.first_cycle}: {RULES[counted.first_rule - 1]} "
                 f"({counted.violations} violations in all); this is a defect of the gateware"
             )
+
+    def _memory_sentence(self, broken: _MemoryViolation) -> str:
+        memory = self._memory.memory
+        earlier, later = COMMANDS[broken.earlier_command], COMMANDS[broken.later_command]
+        return (
+            f"Rule {broken.rule} of {memory.part.name} at {memory.clock_hz / 1e6:g} MHz was broken, {self._memory.rules[broken.rule - 1]}: "
+            f"{earlier} in cycle {broken.earlier_cycle}, {later} in cycle {broken.later_cycle} after reset; this is a defect of the controller"
+        )
 
     def _check_register(self, verb: str, register: Register, response: int) -> None:
         if response < 0:

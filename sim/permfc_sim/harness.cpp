@@ -18,9 +18,28 @@ namespace {
 constexpr int TIMED_OUT = -1;
 constexpr int RESET_CYCLES = 4;
 constexpr int POLL_CYCLES = 32;  // between two reads of the status register
+constexpr int READ = 1, WRITE = 2, LOAD_MODE = 6;  // sdram_commands::command_t; a trace has the commands up to LOAD_MODE
 
 struct Counters {
     uint64_t cycles, bursts, beats, most_in_flight, violations, first_rule, first_cycle;
+};
+
+// The rule of the memory that was broken first, from 1, and the two commands that broke it.
+struct MemoryViolation {
+    uint64_t count;
+    uint32_t rule, earlier_command, earlier_cycle, later_command, later_cycle;
+};
+
+// One command at the memory's pins, and one read that the bus accepted; NumPy reads arrays of them as they lie here.
+struct PinCommand {
+    uint64_t cycle;
+    uint32_t row, column, beats;
+    uint8_t command, bank;
+};
+
+struct BusRead {
+    uint64_t cycle;
+    uint32_t address, beats;
 };
 
 struct Behaviour {
@@ -75,8 +94,13 @@ public:
         tick();
     }
 
+    bool initialise(uint64_t limit) {
+        for (uint64_t end = cycles + limit; !top->memory_initialised && !broken() && cycles < end;) tick();
+        return top->memory_initialised;
+    }
+
     bool load(uint64_t address, const uint8_t* data, uint64_t count) {
-        auto& words = top->rootp->testbench__DOT__memory__DOT__words;
+        auto& words = top->rootp->testbench__DOT__memory__DOT__store__DOT__words;
         if (address > sizeof words || count > sizeof words - address) return false;
         std::memcpy(reinterpret_cast<uint8_t*>(&words) + address, data, count);
         return true;
@@ -131,7 +155,7 @@ public:
     int wait(uint32_t address, uint32_t busy, uint32_t* status, uint64_t limit) {
         for (uint64_t end = cycles + limit; cycles < end;) {
             int response = read_register(address, status, limit);
-            if (response != 0 || !(*status & busy)) return response;
+            if (response != 0 || !(*status & busy) || broken()) return response;
             for (int i = 0; i < POLL_CYCLES; ++i) tick();
         }
         return TIMED_OUT;
@@ -158,11 +182,36 @@ public:
         return {cycles, top->bursts, top->beats, top->most_in_flight, top->violations, top->first_rule, top->first_cycle};
     }
 
+    MemoryViolation memory_violation() const {
+        return {top->memory_violations, top->memory_first_rule, top->memory_earlier_command, top->memory_earlier_cycle,
+                top->memory_later_command, top->memory_later_cycle};
+    }
+
+    void forget_commands() {
+        commands.clear();
+        access = SIZE_MAX;
+    }
+
+    std::vector<PinCommand> commands;
+    std::vector<BusRead> reads;
+
 private:
     struct Result {
         int32_t data;
         bool last;
     };
+
+    bool broken() const { return top->violations || top->memory_violations; }
+
+    // What the memory is told in this cycle. A word belongs to the last READ or WRITE, which may be the one of this cycle.
+    void log_memory() {
+        if (top->memory_command <= LOAD_MODE) {
+            if (top->memory_command == READ || top->memory_command == WRITE) access = commands.size();
+            commands.push_back({cycles, top->memory_row, top->memory_column, 0, top->memory_command, top->memory_bank});
+        }
+        if (top->memory_beat && access < commands.size()) ++commands[access].beats;
+        if (top->read_taken) reads.push_back({cycles, top->read_address, top->read_len + 1u});
+    }
 
     bool stalls() {
         random ^= random << 13;
@@ -191,6 +240,7 @@ private:
         }
         if (top->m_axis_tvalid && top->m_axis_tready && !top->rst)
             output.push_back({static_cast<int32_t>(top->m_axis_tdata), static_cast<bool>(top->m_axis_tlast)});
+        if (!top->rst) log_memory();
         top->clk = 1;
         top->eval();
         dump(2 * cycles + 1);
@@ -218,6 +268,7 @@ private:
     std::deque<uint8_t> input;
     std::deque<Result> output;
     uint64_t cycles = 0, random = 0;
+    size_t access = SIZE_MAX;  // in `commands`, of the last READ or WRITE; SIZE_MAX: none
     uint32_t stall = 0;  // probability * 65536 of a stalled stream beat
     bool offered = false;
 };
@@ -250,6 +301,18 @@ uint64_t permfc_receive(Simulation* s, int32_t* data, uint8_t* last, uint64_t co
 void permfc_discard_output(Simulation* s) { s->discard_output(); }
 void permfc_run(Simulation* s, uint64_t count) { s->run(count); }
 void permfc_counters(Simulation* s, Counters* counters) { *counters = s->counters(); }
+int permfc_initialise(Simulation* s, uint64_t limit) { return s->initialise(limit); }
+void permfc_memory_violation(Simulation* s, MemoryViolation* violation) { *violation = s->memory_violation(); }
+uint64_t permfc_commands(Simulation* s, const PinCommand** first) {
+    *first = s->commands.data();
+    return s->commands.size();
+}
+uint64_t permfc_reads(Simulation* s, const BusRead** first) {
+    *first = s->reads.data();
+    return s->reads.size();
+}
+void permfc_forget_commands(Simulation* s) { s->forget_commands(); }
+void permfc_forget_reads(Simulation* s) { s->reads.clear(); }
 
 #pragma GCC visibility pop
 }

@@ -14,12 +14,16 @@ import permfc.config
 import permfc.format
 import permfc_hw
 from permfc.config import EngineConfig
+from permfc.memory import memory as named_memory
 
+from .memories import BenchMemory, bench_memory
 from .verilator import Progress, build_shared_library, find_verilator
 
 HERE = Path(__file__).parent
 HARNESS = HERE / "harness.cpp"
-BENCH_SOURCES = sorted((HERE / "hdl").glob("*.sv"))
+HDL = HERE / "hdl"
+# Without memory_*.sv, which all define the module memory_system: a build takes one of them.
+BENCH_SOURCES = sorted(path for path in HDL.glob("*.sv") if not path.name.startswith("memory_"))
 MEMORY_BYTES = 64 << 20
 
 
@@ -29,21 +33,21 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "permfc"
 
 
-def _key(config: EngineConfig, memory_bytes: int, waves: bool, verilog: str | None) -> str:
+def _key(config: EngineConfig, memory: BenchMemory, waves: bool, verilog: str | None) -> str:
     """A hash of everything that the library depends on; the gateware by its sources, which is faster than elaborating it."""
-    gateware = sorted(Path(permfc_hw.__file__).parent.rglob("*.py"))
+    gateware = sorted(Path(permfc_hw.__file__).parent.glob("*.py"))
     shared = [Path(permfc.config.__file__), Path(permfc.format.__file__)]
     digest = hashlib.sha256()
-    facts = [config.as_dict(), memory_bytes, waves, find_verilator().version, importlib.metadata.version("amaranth"), verilog]
+    facts = [config.as_dict(), repr(memory.memory), memory.bytes, waves, find_verilator().version, importlib.metadata.version("amaranth"), verilog]
     digest.update(json.dumps(facts).encode())
-    for path in [*BENCH_SOURCES, HARNESS, HERE / "verilator.py", *shared, *(gateware if verilog is None else [])]:
+    for path in [*BENCH_SOURCES, memory.source, *memory.gateware(), HARNESS, HERE / "verilator.py", *shared, *(gateware if verilog is None else [])]:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:24]
 
 
 def engine_library(
-    config: EngineConfig, *, waves: bool = False, memory_bytes: int = MEMORY_BYTES, verilog: str | None = None, progress: Progress | None = None
+    config: EngineConfig, memory: BenchMemory | None = None, *, waves: bool = False, verilog: str | None = None, progress: Progress | None = None
 ) -> Path:
     """Path of the shared library that simulates one engine with its memory; built when it is not in the cache.
 
@@ -51,10 +55,10 @@ def engine_library(
     ----------
     config : EngineConfig
         The engine.
+    memory : BenchMemory, optional
+        What stands behind the bus; default: an AXI memory of 64 MiB without a part.
     waves : bool
         Whether the library can write waves (VCD); one that cannot is faster.
-    memory_bytes : int
-        Size of the simulated memory.
     verilog : str, optional
         Text of a module ``permfc_engine`` to simulate instead of the one that ``config`` elaborates to.
     progress : callable, optional
@@ -65,7 +69,8 @@ def engine_library(
     ToolError
         If Verilator or a C++ compiler is missing or fails.
     """
-    key = _key(config, memory_bytes, waves, verilog)
+    memory = memory or bench_memory(named_memory("axi"), config, MEMORY_BYTES)
+    key = _key(config, memory, waves, verilog)
     kept = cache_folder() / key / "libpermfc_sim.so"
     if kept.is_file():
         return kept
@@ -73,11 +78,11 @@ def engine_library(
     with (cache_folder() / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same library: wait for it
         if not kept.is_file():
-            _build(kept, config, waves, memory_bytes, verilog, progress)
+            _build(kept, config, memory, waves, verilog, progress)
     return kept
 
 
-def _build(kept: Path, config: EngineConfig, waves: bool, memory_bytes: int, verilog: str | None, progress: Progress | None) -> None:
+def _build(kept: Path, config: EngineConfig, memory: BenchMemory, waves: bool, verilog: str | None, progress: Progress | None) -> None:
     """Build in a temporary folder and rename it, so that a library in the cache is always whole."""
     if verilog is None:
         from permfc_hw.verilog import engine_verilog  # elaboration loads Amaranth, which a library in the cache does not need
@@ -88,8 +93,12 @@ def _build(kept: Path, config: EngineConfig, waves: bool, memory_bytes: int, ver
     with tempfile.TemporaryDirectory(prefix="build-", dir=cache_folder()) as name:
         work, finished = Path(name), Path(name) / "finished"
         finished.mkdir()
-        engine = finished / "permfc_engine.v"
-        engine.write_text(verilog)
-        parameters = {"DATA_BITS": config.bus_bits, "WORDS": memory_bytes // config.bus_bytes, "OUTSTANDING": config.outstanding}
-        build_shared_library([*BENCH_SOURCES, engine], HARNESS, finished / kept.name, work / "cpp", parameters, waves, progress)
+        parameters = {"DATA_BITS": config.bus_bits, "WORDS": memory.bytes // config.bus_bytes, "OUTSTANDING": config.outstanding}
+        generated = {"permfc_engine.v": verilog}
+        if memory.controller is not None:
+            generated |= {"memory_parameters.sv": memory.parameters, "permfc_memory.v": memory.controller()}
+        for file, text in generated.items():
+            (finished / file).write_text(text)
+        sources = [*(finished / file for file in generated), *BENCH_SOURCES, memory.source]
+        build_shared_library(sources, HARNESS, finished / kept.name, work / "cpp", parameters, waves, progress)
         finished.rename(kept.parent)

@@ -1,5 +1,6 @@
 // The engine with a memory behind its AXI4 master and a monitor on every channel. The host's side, AXI4-Lite and the two
-// streams, are pins under the engine's own names, so that C++ or cocotb can drive them.
+// streams, are pins under the engine's own names, so that C++ or cocotb can drive them. The module `memory_system` is the one
+// of the memory_*.sv that this testbench is built with.
 module testbench #(
     parameter int DATA_BITS = 32,
     parameter int WORDS = 1 << 16,
@@ -14,6 +15,23 @@ module testbench #(
     input  logic [31:0] memory_seed,
     input  logic [1:0]  memory_fault,
     input  logic [31:0] memory_fault_address,
+
+    output logic        memory_initialised,
+    output logic [3:0]  memory_command,          // at the memory's pins, a value of sdram_commands::command_t
+    output logic [2:0]  memory_bank,
+    output logic [15:0] memory_row,
+    output logic [23:0] memory_column,
+    output logic        memory_beat,             // the last READ or WRITE moves a word at the pins
+    output logic [31:0] memory_violations,
+    output logic [7:0]  memory_first_rule,       // from 1, 0 while none is broken
+    output logic [3:0]  memory_earlier_command,  // the two commands that broke it
+    output logic [31:0] memory_earlier_cycle,
+    output logic [3:0]  memory_later_command,
+    output logic [31:0] memory_later_cycle,
+
+    output logic        read_taken,              // an AR handshake
+    output logic [31:0] read_address,
+    output logic [7:0]  read_len,
 
     output logic [31:0] bursts,
     output logic [31:0] beats,
@@ -60,14 +78,22 @@ module testbench #(
 
     permfc_engine engine (.*);
 
-    axi_memory #(.DATA_BITS(DATA_BITS), .WORDS(WORDS)) memory (
+    memory_system #(.DATA_BITS(DATA_BITS), .WORDS(WORDS)) memory (
         .clk, .rst,
         .latency(memory_latency), .gap(memory_gap), .outstanding(memory_outstanding), .seed(memory_seed),
         .fault(memory_fault), .fault_address(memory_fault_address),
-        .s_axi_araddr(m_axi_araddr), .s_axi_arlen(m_axi_arlen), .s_axi_arvalid(m_axi_arvalid), .s_axi_arready(m_axi_arready),
+        .s_axi_araddr(m_axi_araddr), .s_axi_arlen(m_axi_arlen), .s_axi_arsize(m_axi_arsize), .s_axi_arburst(m_axi_arburst),
+        .s_axi_arvalid(m_axi_arvalid), .s_axi_arready(m_axi_arready),
         .s_axi_rdata(m_axi_rdata), .s_axi_rresp(m_axi_rresp), .s_axi_rlast(m_axi_rlast), .s_axi_rvalid(m_axi_rvalid),
-        .s_axi_rready(m_axi_rready)
+        .s_axi_rready(m_axi_rready),
+        .initialised(memory_initialised), .command(memory_command), .bank(memory_bank), .row(memory_row), .column(memory_column),
+        .beat(memory_beat), .violations(memory_violations), .first_rule(memory_first_rule),
+        .earlier_command(memory_earlier_command), .earlier_cycle(memory_earlier_cycle),
+        .later_command(memory_later_command), .later_cycle(memory_later_cycle)
     );
+    assign read_taken = m_axi_arvalid && m_axi_arready && !rst;
+    assign read_address = m_axi_araddr;
+    assign read_len = m_axi_arlen;
 
     logic [16:0] broken;
     axi_monitor #(.DATA_BITS(DATA_BITS), .OUTSTANDING(OUTSTANDING)) monitor (

@@ -10,19 +10,20 @@ module violation_log #(
     output logic [63:0]      first_cycle   // cycles after reset
 );
     logic [63:0] cycle;
-    logic [7:0]  lowest;
 
-    always_comb begin
+    function automatic logic [7:0] lowest(input logic [RULES-1:0] rules);
         lowest = 0;
-        for (int i = RULES - 1; i >= 0; i--) if (broken[i]) lowest = 8'(i + 1);
-    end
+        for (int i = RULES - 1; i >= 0; i--) if (rules[i]) lowest = 8'(i + 1);
+    endfunction
 
     always_ff @(posedge clk) begin
         cycle <= cycle + 1;
-        violations <= violations + 32'($countones(broken));
-        if (first_rule == 0 && lowest != 0) begin
-            first_rule <= lowest;
-            first_cycle <= cycle;
+        if (broken != 0) begin
+            violations <= violations + 32'($countones(broken));
+            if (first_rule == 0) begin
+                first_rule <= lowest(broken);
+                first_cycle <= cycle;
+            end
         end
         if (rst) {cycle, violations, first_rule, first_cycle} <= '0;
     end
