@@ -1,17 +1,20 @@
-"""Verilog of an engine, alone or with its host link, for simulation, synthesis and other people's flows."""
+"""Verilog of an engine, alone or with its host link, and of a memory controller, for simulation, synthesis and other people's flows."""
 
 from __future__ import annotations
 
 from amaranth.back import verilog
 
 from permfc.config import EngineConfig
+from permfc.memory.part import DramPart
 
 from .engine import Engine
 from .link.config import LinkConfig
 from .link.system import System
+from .sdram import SdramController
 
 MODULE = "permfc_engine"
 SYSTEM_MODULE = "permfc_system"
+SDRAM_MODULE = "permfc_sdram"
 
 
 def engine_verilog(config: EngineConfig) -> str:
@@ -22,3 +25,8 @@ def engine_verilog(config: EngineConfig) -> str:
 def system_verilog(config: EngineConfig, link: LinkConfig) -> str:
     """Verilog text of the engine for ``config`` with its host link; the top module is ``permfc_system``."""
     return verilog.convert(System(config, link), name=SYSTEM_MODULE, strip_internal_attrs=True)
+
+
+def sdram_verilog(part: DramPart, clock_hz: float, bus_bits: int) -> str:
+    """Verilog text of the controller of an SDR SDRAM; its top module is ``permfc_sdram``."""
+    return verilog.convert(SdramController(part, clock_hz, bus_bits), name=SDRAM_MODULE, strip_internal_attrs=True)

@@ -1,0 +1,5 @@
+"""The SDR SDRAM controller."""
+
+from .controller import SdramController
+
+__all__ = ["SdramController"]

@@ -1,0 +1,132 @@
+"""BankPreparer: opens the row of the next piece while the one before it streams."""
+
+from amaranth.hdl import Array, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .pieces import BANK_BITS, Geometry, Piece
+from .timing import SdramTiming
+
+BANKS = 1 << BANK_BITS
+
+
+class RowCommand(data.StructLayout):
+    """ACTIVATE of ``row``, or else PRECHARGE, of ``bank``."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__({"activate": 1, "bank": BANK_BITS, "row": geometry.row_bits})
+
+
+class BankPreparer(wiring.Component):
+    """Keeps rows open, and closes one only for another of its bank. A piece whose row is open passes in three cycles.
+
+    Members
+    -------
+    pieces : In(stream of Piece)
+    prepared : Out(stream of Piece)
+        Their READ or WRITE may follow in the cycle after they are taken.
+    commands : Out(stream of RowCommand)
+    hold : In(1)
+        Take no piece.
+    streaming, streaming_bank : In(1), In(2)
+        The bank in which a piece streams must stay open.
+    written : In(1)
+        A word is written in this cycle.
+    close : In(1)
+        All banks are precharged in this cycle; only when ``at_rest``.
+    at_rest : Out(1)
+        There is no piece, and every bank may be precharged.
+    """
+
+    def __init__(self, geometry: Geometry, timing: SdramTiming) -> None:
+        self.geometry, self.timing = geometry, timing
+        super().__init__({
+            "pieces": In(stream.Signature(Piece(geometry))),
+            "prepared": Out(stream.Signature(Piece(geometry))),
+            "commands": Out(stream.Signature(RowCommand(geometry))),
+            "hold": In(1),
+            "streaming": In(1),
+            "streaming_bank": In(BANK_BITS),
+            "written": In(1),
+            "close": In(1),
+            "at_rest": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        timing, piece, command = self.timing, self.prepared.payload, self.commands.payload
+        rows = Array(Signal(self.geometry.row_bits, name=f"row{bank}") for bank in range(BANKS))
+        opened = Signal(BANKS)
+        found, is_open = Signal(self.geometry.row_bits), Signal()
+        wait = Signal(range(max(timing.rp, timing.rcd)))
+        granted, closable = Signal(), Signal()
+        m.d.comb += [
+            granted.eq(self.commands.valid & self.commands.ready),
+            command.bank.eq(piece.bank),
+            command.row.eq(piece.row),
+        ]
+        resting = self._timers(m, granted & command.activate)
+        m.d.sync += closable.eq(resting.bit_select(piece.bank, 1) & ~(self.streaming & (self.streaming_bank == piece.bank)))
+
+        with m.FSM() as fsm:
+            m.d.comb += self.at_rest.eq(fsm.ongoing("Empty") & resting.all())
+            with m.State("Empty"):
+                m.d.comb += self.pieces.ready.eq(~self.hold)
+                m.d.sync += piece.eq(self.pieces.payload)
+                with m.If(self.pieces.valid & ~self.hold):
+                    m.next = "Look"
+            with m.State("Look"):
+                m.d.sync += [found.eq(rows[piece.bank]), is_open.eq(opened.bit_select(piece.bank, 1))]
+                m.next = "Judge"
+            with m.State("Judge"):
+                with m.If(piece.outside | is_open & (found == piece.row)):
+                    m.next = "Ready"
+                with m.Elif(is_open):
+                    m.next = "Precharge"
+                with m.Else():
+                    m.next = "Activate"
+            with m.State("Precharge"):
+                m.d.comb += self.commands.valid.eq(closable)
+                m.d.sync += wait.eq(timing.rp - 2)
+                with m.If(granted):
+                    m.d.sync += opened.bit_select(piece.bank, 1).eq(0)
+                    m.next = "Wait Precharge"
+            with m.State("Wait Precharge"):
+                m.d.sync += wait.eq(wait - 1)
+                with m.If(wait == 0):
+                    m.next = "Activate"
+            with m.State("Activate"):
+                m.d.comb += [self.commands.valid.eq(1), command.activate.eq(1)]
+                m.d.sync += wait.eq(max(timing.rcd - 3, 0))
+                with m.If(granted):
+                    m.d.sync += [opened.bit_select(piece.bank, 1).eq(1), rows[piece.bank].eq(piece.row)]
+                    m.next = "Wait Row" if timing.rcd > 2 else "Ready"  # a piece that is taken waits for a cycle anyway
+            with m.State("Wait Row"):
+                m.d.sync += wait.eq(wait - 1)
+                with m.If(wait == 0):
+                    m.next = "Ready"
+            with m.State("Ready"):
+                m.d.comb += self.prepared.valid.eq(1)
+                with m.If(self.prepared.ready):
+                    m.next = "Empty"
+        with m.If(self.close):
+            m.d.sync += opened.eq(0)
+        return m
+
+    def _timers(self, m: Module, activating: Signal) -> Signal:
+        """Which banks may be precharged: tRAS after their ACTIVATE, and all of them tWR after a written word."""
+        timing, bank = self.timing, self.prepared.payload.bank
+        recovering = Signal(range(timing.wr))
+        resting = Signal(BANKS)
+        with m.If(self.written):
+            m.d.sync += recovering.eq(timing.wr - 1)
+        with m.Elif(recovering != 0):
+            m.d.sync += recovering.eq(recovering - 1)
+        for number in range(BANKS):
+            left = Signal(range(timing.ras), name=f"left{number}")
+            with m.If(activating & (bank == number)):
+                m.d.sync += left.eq(timing.ras - 1)
+            with m.Elif(left != 0):
+                m.d.sync += left.eq(left - 1)
+            m.d.comb += resting[number].eq((left == 0) & (recovering == 0) & ~self.written)
+        return resting
