@@ -48,7 +48,7 @@ class LinkConfig:
     image_address: int = 0
     memory_writable: bool = True
     largest_payload: int = 1024
-    receive_bytes: int = 8192
+    receive_bytes: int = 4096
 
     def __post_init__(self) -> None:
         if self.baud <= 0 or self.clock_hz < FEWEST_CLOCKS_PER_BIT * self.baud:

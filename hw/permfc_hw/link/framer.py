@@ -52,29 +52,30 @@ class Framer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        place, byte = Signal(range(CLOSING + 1)), Signal(8)
-        is_flag, escaping, escaped, done = Signal(), Signal(), Signal(), Signal()
-        payload_over = Signal()
+        place, byte = Signal(range(CLOSING + 1)), Signal(8, reset_less=True)
+        picked, is_flag, escaping, escaped, done, payload_over = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
         with m.Switch(place):
             for number, value in {SEQUENCE: self.sequence, STATUS: self.status, NEXT: self.next, PAYLOAD: self.read_data}.items():
                 with m.Case(number):
-                    m.d.comb += byte.eq(value)
+                    m.d.sync += byte.eq(value)
             with m.Default():
-                m.d.comb += byte.eq(self.crc)
+                m.d.sync += byte.eq(self.crc)
         m.d.comb += [
+            payload_over.eq((place == PAYLOAD) & ((self.read_address == self.end) | ~self.with_payload)),
             is_flag.eq((place == OPENING) | (place == CLOSING)),
             escaping.eq(~is_flag & ~escaped & ((byte == FLAG) | (byte == ESCAPE))),
             self.bytes.payload.eq(Mux(is_flag, FLAG, Mux(escaping, ESCAPE, byte ^ Mux(escaped, ESCAPE_XOR, 0)))),
-            payload_over.eq((place == PAYLOAD) & ((self.read_address == self.end) | ~self.with_payload)),
-            self.bytes.valid.eq(self.send & self.crc_bytes.ready & ~self.sent & ~payload_over),
-            done.eq(self.bytes.valid & self.bytes.ready & ~escaping),
+            self.bytes.valid.eq(picked),
+            done.eq(picked & self.bytes.ready & ~escaping),
             self.crc_restart.eq(place == OPENING),
             self.crc_bytes.payload.eq(byte),
             self.crc_bytes.valid.eq(done & ~is_flag),
             self.crc_emit.eq(place >= CRC),
         ]
+        # A byte is picked once the CRC has taken the one before; by then the reply memory shows it, too.
+        m.d.sync += picked.eq(self.send & self.crc_bytes.ready & ~self.sent & ~payload_over & ~done)
         m.d.sync += self.sent.eq(done & (place == CLOSING))
-        with m.If(self.bytes.valid & self.bytes.ready):
+        with m.If(picked & self.bytes.ready):
             m.d.sync += escaped.eq(escaping)
         with m.If(place == OPENING):
             m.d.sync += self.read_address.eq(self.first)

@@ -1,6 +1,6 @@
 """ReceiveBuffer: keeps frames from their first byte until they are executed."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 
 from permfc.link.protocol import CRC_BYTES
 
-from ..memory import PLAIN
+from ..memory import PLAIN, registered_read
 
 
 class Entry(data.Struct):
@@ -35,8 +35,8 @@ class ReceiveBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=Entry, depth=self.size, init=[], attrs=PLAIN)
-        write, read = memory.write_port(), memory.read_port(domain="comb")
+        m.submodules.memory = memory = Memory(shape=Shape.cast(Entry).width, depth=self.size, init=[], attrs=PLAIN)
+        write = memory.write_port()
         # Places of the last byte written, of the last one of a whole frame, and of the last one read, modulo twice the size.
         head, frame, tail = (Signal(ceil_log2(self.size) + 1, name=name) for name in ("head", "frame", "tail"))
         place, full, lost = Signal.like(head), Signal(), Signal()
@@ -57,19 +57,17 @@ class ReceiveBuffer(wiring.Component):
                 m.d.sync += frame.eq(place)
         with m.Elif(self.data_en & full):
             m.d.sync += lost.eq(1)
-        self._read(m, read, frame, tail)
+        self._read(m, memory, frame, tail)
         return m
 
-    def _read(self, m: Module, read: object, frame: Signal, tail: Signal) -> None:
-        """The register behind the RAM is the output's register, as in Queue."""
-        entries, entry, popping, place = self.entries, Signal(Entry), Signal(), Signal.like(tail)
-        m.d.comb += [
-            place.eq(tail + 1),
-            read.addr.eq(place),
-            popping.eq((tail != frame) & (entries.ready | ~entries.valid)),
-            entries.payload.eq(entry),
-        ]
-        with m.If(popping):
-            m.d.sync += [entry.eq(read.data), tail.eq(place), entries.valid.eq(1)]
-        with m.Elif(entries.ready):
-            m.d.sync += entries.valid.eq(0)
+    def _read(self, m: Module, memory: Memory, frame: Signal, tail: Signal) -> None:
+        """A byte in three cycles, for the line takes eighty; a register parts the block RAM, which is slow, from what follows."""
+        place, entry, fetched = Signal.like(tail), Signal(Entry), Signal()
+        word = registered_read(m, memory, place)
+        m.d.comb += [place.eq(tail + 1), self.entries.payload.eq(entry)]
+        with m.If(self.entries.valid):
+            m.d.sync += self.entries.valid.eq(~self.entries.ready)
+        with m.Elif(fetched):
+            m.d.sync += [entry.eq(word), tail.eq(place), self.entries.valid.eq(1), fetched.eq(0)]
+        with m.Else():
+            m.d.sync += fetched.eq(tail != frame)
