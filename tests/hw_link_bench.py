@@ -158,14 +158,14 @@ async def put(ctx, stream, item) -> None:
 
 
 class Memory:
-    """Plays the AXI memory: some bytes; errors outside of them; silent on demand."""
+    """Plays the AXI memory: some bytes; errors outside of them; slow or silent on demand."""
 
     def __init__(self, port, config: EngineConfig, size: int) -> None:
         self.port = port
         self.config = config
         self.data = bytearray(random.Random(1).randbytes(size))
         self.silent = False
-        self.reads = 0
+        self.write_cycles = 3
 
     async def read(self, ctx) -> None:
         """A background bench."""
@@ -173,7 +173,6 @@ class Memory:
             address, = await stream_get(ctx, self.port.read_address, 1)
             while self.silent:
                 await ctx.tick()
-            self.reads += 1
             await wait(ctx, 5)
             word = int.from_bytes(self.data[address:address + self.config.bus_bytes], "little")
             await put(ctx, self.port.read_data, {"data": word, "error": address >= len(self.data)})
@@ -188,5 +187,5 @@ class Memory:
             for lane in range(self.config.bus_bytes):
                 if item["strobe"] >> lane & 1 and address + lane < len(self.data):
                     self.data[address + lane] = item["data"] >> 8 * lane & 0xFF
-            await wait(ctx, 3)
+            await wait(ctx, self.write_cycles)
             await put(ctx, self.port.write_error, address >= len(self.data))

@@ -293,3 +293,19 @@ def test_the_receive_buffer_holds_what_it_promises(bench):
         assert await bench.host.raw(ctx, request(4, Command.WAIT), 1) == [(4, Status.OK, 5, u32(0x102))]
 
     bench.run(script, take, deadline=120_000)
+
+
+def test_writes_keep_up_with_the_line(bench):
+    """Requests sent without a gap, to a memory that takes 40 cycles a byte: none is lost, and the replies come meanwhile."""
+    piece = LINK.largest_payload - 4
+    data = random.Random(5).randbytes(3 * piece)
+    requests = [request(1 + start // piece, Command.WRITE_MEMORY, u32(start) + data[start:start + piece]) for start in range(0, len(data), piece)]
+    bench.memory.write_cycles = 40
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        replies = await bench.host.raw(ctx, b"".join(requests), len(requests))
+        assert [reply[:2] for reply in replies] == [(number, Status.OK) for number in range(1, 4)]
+        assert bench.memory.data.startswith(data)
+
+    bench.run(script)

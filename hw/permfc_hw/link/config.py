@@ -53,7 +53,7 @@ class LinkConfig:
     def __post_init__(self) -> None:
         if self.baud <= 0 or self.clock_hz < FEWEST_CLOCKS_PER_BIT * self.baud:
             raise ConfigError(
-                f"{self.baud} baud cannot be made from {self.clock_hz} Hz, a bit must last {FEWEST_CLOCKS_PER_BIT} cycles; choose a lower baud rate"
+                f"{self.baud} baud cannot be made from {self.clock_hz} Hz: a bit must last {FEWEST_CLOCKS_PER_BIT} cycles; choose a lower baud rate"
             )
         error = abs(self.clocks_per_bit * self.baud / self.clock_hz - 1)
         if error > MOST_BAUD_ERROR:
