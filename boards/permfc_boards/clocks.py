@@ -9,23 +9,22 @@ from amaranth.lib.io import SingleEndedPort
 from .pll import ecp5_pll, ice40_pll
 
 
-def _domain(m: Module, clock: Signal, locked: Signal, clock_hz: float, platform: object) -> None:
+def _domain(m: Module, clock: Signal, locked: Signal) -> None:
     m.domains.sync = ClockDomain()
     m.d.comb += ClockSignal().eq(clock)
     m.submodules.reset = ResetSynchronizer(~locked)
-    platform.add_clock_constraint(clock, clock_hz)
 
 
 class Ecp5Clocks(Elaboratable):
     """Domain ``sync`` of ``clock_hz`` from an oscillator of ``input_hz`` on ``port``."""
 
     def __init__(self, port: SingleEndedPort, input_hz: float, clock_hz: float) -> None:
-        self._port, self._clock_hz = port, clock_hz
-        self._settings, self._input_hz = ecp5_pll(input_hz, clock_hz), input_hz
+        self._port, self._input_hz, self._clock_hz = port, input_hz, clock_hz
+        self._settings = ecp5_pll(input_hz, clock_hz)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        oscillator, clock, locked = Signal(), Signal(attrs={"keep": 1}), Signal()
+        oscillator, clock, locked = Signal(), Signal(), Signal()
         m.submodules.buffer = Instance("IB", i_I=self._port.io, o_O=oscillator)
         m.submodules.pll = Instance(
             "EHXPLLL",
@@ -37,7 +36,7 @@ class Ecp5Clocks(Elaboratable):
             a_FREQUENCY_PIN_CLKI=f"{self._input_hz / 1e6:g}", a_FREQUENCY_PIN_CLKOP=f"{self._clock_hz / 1e6:g}",
             a_ICP_CURRENT="12", a_LPF_RESISTOR="8",  # loop filter for this range, as the vendor's tool sets it
         )
-        _domain(m, clock, locked, self._clock_hz, platform)
+        _domain(m, clock, locked)
         return m
 
 
@@ -45,17 +44,17 @@ class Ice40Clocks(Elaboratable):
     """Domain ``sync`` of ``clock_hz`` from an oscillator of ``input_hz`` on ``port``, a pad that feeds a PLL."""
 
     def __init__(self, port: SingleEndedPort, input_hz: float, clock_hz: float) -> None:
-        self._port, self._clock_hz = port, clock_hz
+        self._port = port
         self._settings = ice40_pll(input_hz, clock_hz)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        clock, locked = Signal(attrs={"keep": 1}), Signal()
+        clock, locked = Signal(), Signal()
         m.submodules.pll = Instance(
             "SB_PLL40_PAD",
             p_FEEDBACK_PATH="SIMPLE", p_PLLOUT_SELECT="GENCLK", p_DIVR=self._settings.divr, p_DIVF=self._settings.divf, p_DIVQ=self._settings.divq,
             p_FILTER_RANGE=self._settings.filter_range,
             i_PACKAGEPIN=self._port.io, i_RESETB=1, i_BYPASS=0, o_PLLOUTGLOBAL=clock, o_LOCK=locked,
         )
-        _domain(m, clock, locked, self._clock_hz, platform)
+        _domain(m, clock, locked)
         return m

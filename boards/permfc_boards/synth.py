@@ -156,9 +156,9 @@ def read_reports(device: FpgaDevice, design: CellCounts, harness: CellCounts, re
     """
     try:
         utilisation = next(iter(reports.values()))["utilization"]
-        usage = {name: _usage(utilisation, kinds) for name, kinds in RESOURCES[device.family].items()}
+        usage = resource_usage(utilisation, device.family)
         flip_flops_available = utilisation["TRELLIS_FF" if device.family == "ecp5" else "ICESTORM_LC"]["available"]
-        fmax = {seed: _fmax(report) for seed, report in reports.items()}
+        fmax = {seed: clock_mhz(report) for seed, report in reports.items()}
     except (KeyError, ValueError) as error:
         raise ToolError(f"nextpnr's report in {folder} lacks {error}; this version of nextpnr is not supported") from error
     # On iCE40 the shell takes one logic cell a flip-flop: its XORs sit in the cells of the registers that follow them.
@@ -176,12 +176,15 @@ def read_reports(device: FpgaDevice, design: CellCounts, harness: CellCounts, re
     )
 
 
-def _usage(utilisation: dict, kinds: dict[str, int]) -> Usage:
-    """Sum over the ``kinds`` of a resource; what is available is told by the first."""
-    return Usage(sum(utilisation[kind]["used"] * weight for kind, weight in kinds.items()), utilisation[next(iter(kinds))]["available"])
+def resource_usage(utilisation: dict, family: str) -> dict[str, Usage]:
+    """Our resources by name from nextpnr's: summed over their kinds; what is available is told by the first kind."""
+    return {
+        name: Usage(sum(utilisation[kind]["used"] * weight for kind, weight in kinds.items()), utilisation[next(iter(kinds))]["available"])
+        for name, kinds in RESOURCES[family].items()
+    }
 
 
-def _fmax(report: dict) -> float:
-    """The design has one clock; nextpnr names it after its net."""
+def clock_mhz(report: dict) -> float:
+    """Fmax in nextpnr's report. A design has one clock; nextpnr names it after its net."""
     (clock,) = report["fmax"].values()
     return clock["achieved"]

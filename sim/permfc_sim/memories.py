@@ -107,7 +107,7 @@ def _sdram(memory: Memory, part: DramPart, config: EngineConfig) -> BenchMemory:
     parameters = sdram_parameters(part, memory.clock_hz)
     power_up_cycles = 2 * parameters["T_POWER_UP"]
     return BenchMemory(
-        memory, HDL / "memory_sdr.sv", _package(parameters), controller, "sdram", part.capacity, SDRAM_RULES, power_up_cycles,
+        memory, HDL / "memory_sdr.sv", parameter_package(parameters), controller, "sdram", part.capacity, SDRAM_RULES, power_up_cycles,
     )
 
 
@@ -123,6 +123,7 @@ def sdram_parameters(part: DramPart, clock_hz: float) -> dict[str, int]:
     }
 
 
-def _package(parameters: dict[str, int]) -> str:
+def parameter_package(parameters: dict[str, int]) -> str:
+    """Text of the SystemVerilog package ``memory_parameters``."""
     lines = [f"    localparam int {name} = {value};" for name, value in parameters.items()]
     return "\n".join(["package memory_parameters;", *lines, "endpackage", ""])
