@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -19,7 +19,6 @@ from .receive_buffer import Entry
 
 TAKES_ADDRESS = (Command.READ_REGISTER, Command.WRITE_REGISTER, Command.WRITE_MEMORY, Command.CRC_MEMORY)
 TAKES_VALUE = (Command.HELLO, Command.WRITE_REGISTER, Command.CRC_MEMORY)
-ANY_TIME = (Command.READ_REGISTER, Command.WRITE_REGISTER)  # also while the engine is busy
 
 
 def identity_address(link: LinkConfig) -> int:
@@ -132,7 +131,7 @@ class Executor(wiring.Component):
         operands, address, value = self._operands, self._operands.address, self._operands.value
         offset_bits = ceil_log2(self.config.bus_bytes)
         clears = self._is(Command.HELLO)  # the payload of HELLO is a nonce, the engine is cleared instead
-        word = Cat(address[:offset_bits] & 0, address[offset_bits:])
+        word = Cat(Const(0, offset_bits), address[offset_bits:])
         m.d.comb += [
             operands.byte.eq(byte),
             operands.word.eq(registers.read_data.payload),

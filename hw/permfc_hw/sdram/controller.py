@@ -11,14 +11,15 @@ from permfc.errors import ConfigError
 from permfc.memory.part import DramPart
 
 from ..orders import ADDRESS_BITS
+from ..read_data import DECERR, OKAY, ReadData
 from .bank_preparer import BankPreparer
 from .pieces import Geometry, RowCutter
-from .read_data import DECERR, ReadData
 from .refresher import Order, Refresher
 from .streamer import Streamer
 from .timing import SdramTiming
 
 ALL_BANKS = 1 << 10  # address bit 10 with PRECHARGE
+BEATS = 16           # that wait or are on their way
 
 
 class Pins(enum.Enum, shape=3):
@@ -89,7 +90,7 @@ class SdramController(wiring.Component):
         m.submodules.streamer = streamer = Streamer(self.part, self.geometry, self.timing, self.bus_bits)
         m.submodules.refresher = refresher = Refresher(self.timing)
         delay = 2 + self.timing.cas + self.pin_delay  # a register of commands, one of data
-        m.submodules.read_data = read_data = ReadData(width=self.part.width, bus_bits=self.bus_bits, delay=delay)
+        m.submodules.read_data = read_data = ReadData(width=self.part.width, bus_bits=self.bus_bits, delay=delay, depth=BEATS)
         connect(m, cutter.pieces, preparer.pieces)
         connect(m, preparer.prepared, streamer.pieces)
         m.d.comb += [
@@ -118,7 +119,7 @@ class SdramController(wiring.Component):
             cutter.reads.valid.eq(self.s_axi_arvalid),
             self.s_axi_arready.eq(cutter.reads.ready),
             self.s_axi_rdata.eq(read_data.beats.payload.data),
-            self.s_axi_rresp.eq(Mux(read_data.beats.payload.outside, DECERR, 0)),
+            self.s_axi_rresp.eq(Mux(read_data.beats.payload.outside, DECERR, OKAY)),
             self.s_axi_rlast.eq(read_data.beats.payload.last),
             self.s_axi_rvalid.eq(read_data.beats.valid),
             read_data.beats.ready.eq(self.s_axi_rready),
@@ -130,7 +131,7 @@ class SdramController(wiring.Component):
             streamer.writes.payload.strobe.eq(self.s_axi_wstrb),
             streamer.writes.valid.eq(self.s_axi_wvalid),
             self.s_axi_wready.eq(streamer.writes.ready),
-            self.s_axi_bresp.eq(Mux(streamer.responses.payload, DECERR, 0)),
+            self.s_axi_bresp.eq(Mux(streamer.responses.payload, DECERR, OKAY)),
             self.s_axi_bvalid.eq(streamer.responses.valid),
             streamer.responses.ready.eq(self.s_axi_bready),
         ]

@@ -7,6 +7,7 @@ from amaranth.utils import ceil_log2
 
 from permfc.memory.part import DramPart
 
+from ..read_data import Slot
 from .pieces import BANK_BITS, Geometry, Piece
 from .timing import BURST, SdramTiming
 
@@ -16,15 +17,6 @@ class ColumnCommand(data.StructLayout):
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__({"write": 1, "bank": BANK_BITS, "column": geometry.column_bits})
-
-
-class Slot(data.Struct):
-    """A cycle in which a word of a READ is asked for: it ends a bus word, ends a burst, or is not in the memory."""
-
-    valid: 1
-    ends_word: 1
-    last: 1
-    outside: 1
 
 
 class WriteWord(data.StructLayout):

@@ -1,14 +1,21 @@
-"""ReadData: takes words from the data pins when they are due, and makes bus words of them."""
+"""ReadData: takes words from a memory's data pins when they are due, and makes bus words of them."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..queue import Queue
-from .streamer import Slot
+from .queue import Queue
 
-DEPTH = 16  # bus words that wait or are on their way: more than the pipeline from a READ to the bus holds
-OKAY, DECERR = 0b00, 0b11
+OKAY, DECERR = 0b00, 0b11  # RRESP, BRESP
+
+
+class Slot(data.Struct):
+    """A cycle in which a word is asked for: it ends a bus word, ends a burst, or is not in the memory."""
+
+    valid: 1
+    ends_word: 1
+    last: 1
+    outside: 1
 
 
 class ReadBeat(data.StructLayout):
@@ -19,7 +26,18 @@ class ReadBeat(data.StructLayout):
 
 
 class ReadData(wiring.Component):
-    """Accepts a slot a cycle; a word is taken from the pins ``delay`` cycles after its slot.
+    """Accepts a slot a cycle; a word is taken from the pins ``delay`` - 1 cycles after its slot.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a word at the pins.
+    bus_bits : int
+        Bits of a bus word.
+    delay : int
+        Cycles from a slot to the register of the data pins.
+    depth : int
+        Bus words that wait or are on their way: a power of two, more than pass between a slot and the bus at full speed.
 
     Members
     -------
@@ -33,8 +51,8 @@ class ReadData(wiring.Component):
     beats : Out(stream of ReadBeat)
     """
 
-    def __init__(self, *, width: int, bus_bits: int, delay: int) -> None:
-        self.width, self.bus_bits, self.delay = width, bus_bits, delay
+    def __init__(self, *, width: int, bus_bits: int, delay: int, depth: int) -> None:
+        self.width, self.bus_bits, self.delay, self.depth = width, bus_bits, delay, depth
         super().__init__({
             "slot": In(Slot),
             "begins_word": In(1),
@@ -45,7 +63,7 @@ class ReadData(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(ReadBeat(self.bus_bits), depth=DEPTH)
+        m.submodules.queue = queue = Queue(ReadBeat(self.bus_bits), depth=self.depth)
         due = self.slot
         for _ in range(self.delay):
             later = Signal(Slot)
@@ -63,7 +81,7 @@ class ReadData(wiring.Component):
             queue.i.payload.outside.eq(due.outside),
         ]
         connect(m, queue.o, flipped(self.beats))
-        promised = Signal(range(DEPTH + 1))
+        promised = Signal(range(self.depth + 1))
         taken = self.beats.valid & self.beats.ready
         m.d.comb += self.room.eq(~promised[-1])
         m.d.sync += promised.eq(promised + Mux(self.begins_word, 1, 0) - taken)

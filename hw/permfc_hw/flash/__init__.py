@@ -1,0 +1,5 @@
+"""The QSPI flash reader."""
+
+from .reader import FlashReader
+
+__all__ = ["FlashReader"]
