@@ -5,9 +5,10 @@ from __future__ import annotations
 from amaranth.back import verilog
 
 from permfc.config import EngineConfig
-from permfc.memory.part import DramPart
+from permfc.memory.part import DramPart, FlashPart
 
 from .engine import Engine
+from .flash import FlashReader
 from .link.config import LinkConfig
 from .link.system import System
 from .sdram import SdramController
@@ -15,6 +16,7 @@ from .sdram import SdramController
 MODULE = "permfc_engine"
 SYSTEM_MODULE = "permfc_system"
 SDRAM_MODULE = "permfc_sdram"
+FLASH_MODULE = "permfc_flash"
 
 
 def engine_verilog(config: EngineConfig) -> str:
@@ -30,3 +32,8 @@ def system_verilog(config: EngineConfig, link: LinkConfig) -> str:
 def sdram_verilog(part: DramPart, clock_hz: float, bus_bits: int) -> str:
     """Verilog text of the controller of an SDR SDRAM; its top module is ``permfc_sdram``."""
     return verilog.convert(SdramController(part, clock_hz, bus_bits), name=SDRAM_MODULE, strip_internal_attrs=True)
+
+
+def flash_verilog(part: FlashPart, clock_hz: float, bus_bits: int) -> str:
+    """Verilog text of the reader of a QSPI flash; its top module is ``permfc_flash``."""
+    return verilog.convert(FlashReader(part, clock_hz, bus_bits), name=FLASH_MODULE, strip_internal_attrs=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import permfc_hw
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError
-from permfc.memory import DramPart, Memory
+from permfc.memory import DramPart, FlashPart, Memory
 
 HDL = Path(__file__).parent / "hdl"
+TSHSL_NS = 10  # chip select high between reads (W25Q128JV data sheet, AC characteristics, tSHSL1)
 COMMANDS = ("ACTIVATE", "READ", "WRITE", "PRECHARGE", "PRECHARGE ALL", "REFRESH", "LOAD MODE", "BURST TERMINATE", "no command")  # command_t
 
 # What the bits of `broken` in sdram_rules.sv mean, in the order of rule_t.
@@ -36,6 +38,16 @@ SDRAM_RULES = (
     "written data that the controller does not drive",
     "auto precharge, which the model does not have",
     "CKE low, for which the model has no state",
+)
+
+# The same of flash_model.sv.
+FLASH_RULES = (
+    "a command in power-down",
+    "tRES1: a command too soon after the release from power-down",
+    "tSHSL: selected again too soon",
+    "a quad read before quad enable",
+    "an instruction that the model does not know",
+    "controller and memory drive the data pins together",
 )
 
 
@@ -93,7 +105,7 @@ def bench_memory(memory: Memory, config: EngineConfig, memory_bytes: int) -> Ben
         raise ConfigError(f"The testbench has one device of {memory.part.name}, not {memory.devices}")
     if isinstance(memory.part, DramPart):
         return _sdram(memory, memory.part, config)
-    raise ConfigError(f"The testbench has no memory of kind {memory.part.kind}")
+    return _flash(memory, memory.part, config)
 
 
 def _sdram(memory: Memory, part: DramPart, config: EngineConfig) -> BenchMemory:
@@ -109,6 +121,24 @@ def _sdram(memory: Memory, part: DramPart, config: EngineConfig) -> BenchMemory:
     return BenchMemory(
         memory, HDL / "memory_sdr.sv", parameter_package(parameters), controller, "sdram", part.capacity, SDRAM_RULES, power_up_cycles,
     )
+
+
+def _flash(memory: Memory, part: FlashPart, config: EngineConfig) -> BenchMemory:
+    def controller() -> str:
+        from permfc_hw.verilog import flash_verilog
+
+        return flash_verilog(part, memory.clock_hz, config.bus_bits)
+
+    if config.bus_bits > 64:
+        raise ConfigError(f"{part.name} serves a bus of 16, 32 or 64 bits, not one of {config.bus_bits}")
+    package = parameter_package(flash_parameters(part, memory.clock_hz))
+    power_up_cycles = 10 * flash_parameters(part, memory.clock_hz)["T_RES"] + 1_000
+    return BenchMemory(memory, HDL / "memory_qspi.sv", package, controller, "flash", part.capacity, FLASH_RULES, power_up_cycles)
+
+
+def flash_parameters(part: FlashPart, clock_hz: float) -> dict[str, int]:
+    """Parameters of flash_model.sv for a part at a clock: bytes, and times in clocks."""
+    return {"BYTES": part.capacity, "T_RES": math.ceil(part.txp * 1e-9 * clock_hz), "T_SHSL": math.ceil(TSHSL_NS * 1e-9 * clock_hz)}
 
 
 def sdram_parameters(part: DramPart, clock_hz: float) -> dict[str, int]:
