@@ -10,11 +10,12 @@ from permfc.config import EngineConfig
 from permfc.errors import ConfigError
 from permfc.memory import presets
 from permfc.memory.part import DramPart
+from permfc_hw.flash import FlashReader
 from permfc_hw.link.config import LinkConfig
 from permfc_hw.link.system import System
 from permfc_hw.sdram import SdramController
 
-from . import sdram_pins
+from . import flash_pins, sdram_pins
 from .board import Board
 from .simulated_platform import SimulatedPlatform
 
@@ -64,10 +65,7 @@ class Top(Elaboratable):
         m.submodules.memory_pins = sdram_pins.SdramPins(controller, platform.request("sdram", dir="-"))
         return controller
 
-    def _flash(self, m: Module, platform: object) -> object:
-        from permfc_hw.flash import FlashReader
-
-        from . import flash_pins
+    def _flash(self, m: Module, platform: object) -> FlashReader:
         reader = FlashReader(self._part, self.link.clock_hz, self._config.bus_bits, pin_delay=flash_pins.PIN_DELAY)
         m.submodules.memory_pins = flash_pins.FlashPins(reader, platform.request("spi_flash_4x", dir="-"))
         return reader

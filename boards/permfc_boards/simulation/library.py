@@ -12,9 +12,9 @@ from amaranth.back import verilog
 from amaranth.hdl import Fragment
 
 from permfc.config import EngineConfig
-from permfc.memory import DramPart, Memory, memory
+from permfc.memory import DramPart, Part, memory
 from permfc_sim.library import cache_folder
-from permfc_sim.memories import HDL, parameter_package, sdram_parameters
+from permfc_sim.memories import HDL, flash_parameters, parameter_package, sdram_parameters
 from permfc_sim.verilator import build_shared_library, find_verilator
 
 from ..board import Board
@@ -45,9 +45,7 @@ def board_library(board: Board, config: EngineConfig, progress: Progress | None 
     if progress:
         progress("elaborate", 0, 1)
     top = board_verilog(board, config)
-    store = memory(board.memory)
-    sources = [*_bench_sources(store), HERE / ("sdram_board.sv" if isinstance(store.part, DramPart) else "flash_board.sv")]
-    parameters = parameter_package(sdram_parameters(store.part, store.clock_hz))
+    parameters, sources = _bench(memory(board.memory).part, board.device.target_mhz * 1e6)
     digest = hashlib.sha256(repr(find_verilator().version).encode())
     for text in [top.encode(), parameters.encode(), HARNESS.read_bytes(), *(source.read_bytes() for source in sources)]:
         digest.update(text)
@@ -60,10 +58,13 @@ def board_library(board: Board, config: EngineConfig, progress: Progress | None 
     return kept
 
 
-def _bench_sources(store: Memory) -> list[Path]:
-    """The memory model with what it needs, packages first."""
-    names = ("sdram_commands", "sdram_rules", "sdram_model") if isinstance(store.part, DramPart) else ("flash_model",)
-    return [HDL / f"{name}.sv" for name in (*names, "violation_log")]
+def _bench(part: Part, clock_hz: float) -> tuple[str, list[Path]]:
+    """What the memory model at the board's clock needs: the package of its parameters; its sources, packages first, with the test bench."""
+    if isinstance(part, DramPart):
+        parameters, models, bench = sdram_parameters(part, clock_hz), ("sdram_commands", "sdram_rules", "sdram_model"), "sdram_board.sv"
+    else:
+        parameters, models, bench = flash_parameters(part, clock_hz), ("flash_model",), "flash_board.sv"
+    return parameter_package(parameters), [*(HDL / f"{name}.sv" for name in (*models, "violation_log")), HERE / bench]
 
 
 def _build(kept: Path, texts: dict[str, str], sources: list[Path], progress: Progress | None) -> None:
