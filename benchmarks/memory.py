@@ -58,24 +58,19 @@ class Result:
     ratio: float
 
 
-def sweep(config: EngineConfig, chosen: Memory) -> float:
-    """Fraction of the peak from the first command of a sequential read to its last word at the pins."""
-    text = READER.read_text().replace("BUS_BITS = 32", f"BUS_BITS = {config.bus_bits}")
+def sweep(config: EngineConfig, chosen: Memory, size: int) -> CommandTrace:
+    """The commands of a sequential read of ``size`` bytes (whole bursts), from its first one to its last word at the pins."""
+    text = READER.read_text().replace("BUS_BITS = 32", f"BUS_BITS = {config.bus_bits}").replace("BYTES = 65536", f"BYTES = {size}")
     with SimDevice(config, memory=chosen, verilog=text) as device:
         device.send_input(np.zeros(1, dtype=np.int8))
-        device.tick(SWEEP_BYTES * 8 * 2 // chosen.bus_bits)
+        device.tick(size * 8 * 2 // chosen.bus_bits)
         trace = device.take_commands()
+    if trace.bytes(chosen.bus_bits) != size:
+        raise SystemExit(f"The reader moved {trace.bytes(chosen.bus_bits)} bytes at the pins instead of {size}")
     reads = np.flatnonzero(trace.command == Command.READ)
-    began = int(trace.cycle[max(0, reads[0] - 1)])  # the ACTIVATE of the first READ
-    ended = int(trace.cycle[reads[-1]] + trace.beats[reads[-1]])
-    if trace.bytes(chosen.bus_bits) != SWEEP_BYTES:
-        raise SystemExit(f"The reader moved {trace.bytes(chosen.bus_bits)} bytes at the pins instead of {SWEEP_BYTES}")
-    return data_cycles(trace, chosen) / (ended - began)
-
-
-def data_cycles(trace: CommandTrace, chosen: Memory) -> float:
-    """Cycles in which the data pins carry words."""
-    return trace.data_cycles(chosen.part.data_rate)
+    opened = np.flatnonzero(trace.command[:reads[0]] == Command.ACTIVATE)
+    began = int(trace.cycle[opened[-1] if opened.size else reads[0]])
+    return trace.window(began, int(trace.cycle[reads[-1]] + trace.beats[reads[-1]]))
 
 
 def decode_cycles(layer: Layer, x: np.ndarray, lanes: int) -> int:
@@ -105,10 +100,11 @@ def measure(device: SimDevice, config: EngineConfig, chosen: Memory, reachable: 
     if not np.array_equal(device.run(x), network.compute(x[None])[0]):
         raise SystemExit(f"The engine's results for a {inputs} x {outputs} layer differ from the golden model's")
     trace, cycles = device.take_commands(), device.counters().cycles
-    memory_cycles, decode = data_cycles(trace, chosen) / reachable, decode_cycles(network.layers[0], x, config.lanes)
+    words_cycles = trace.data_cycles(chosen.part.data_rate)
+    memory_cycles, decode = words_cycles / reachable, decode_cycles(network.layers[0], x, config.lanes)
     return Result(
         *case, segment_bytes=segment_bytes(network, config), bytes=trace.bytes(chosen.bus_bits), activates=trace.counts()["activate"],
-        row_hit_rate=trace.row_hit_rate, cycles=cycles, utilisation=data_cycles(trace, chosen) / cycles, memory_cycles=memory_cycles,
+        row_hit_rate=trace.row_hit_rate, cycles=cycles, utilisation=words_cycles / cycles, memory_cycles=memory_cycles,
         decode_cycles=decode, ratio=cycles / max(memory_cycles, decode),
     )
 
@@ -122,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     config = EngineConfig(lanes=options.lanes, bus_bits=options.bus_bits, block_outputs=1024, features=1024)
     chosen = memory(options.memory)
-    reachable = sweep(config, chosen)
+    reachable = sweep(config, chosen, SWEEP_BYTES).utilisation(chosen.part.data_rate)
     with SimDevice(config, memory=chosen) as device:
         results = [measure(device, config, chosen, reachable, case) for case in CASES]
     if options.json:
