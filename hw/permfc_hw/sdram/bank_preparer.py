@@ -1,6 +1,6 @@
 """BankPreparer: opens the row of the next piece while the one before it streams."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,7 +35,7 @@ class BankPreparer(wiring.Component):
     close : In(1)
         All banks are precharged in this cycle; only when ``at_rest``.
     at_rest : Out(1)
-        There is no piece, and every bank may be precharged.
+        In the cycle before there was no piece, here or in streaming, and every bank may be precharged. True for as long as ``hold`` stays.
     """
 
     def __init__(self, geometry: Geometry, timing: SdramTiming) -> None:
@@ -66,10 +66,10 @@ class BankPreparer(wiring.Component):
             command.row.eq(piece.row),
         ]
         resting = self._timers(m, granted & command.activate)
-        m.d.sync += closable.eq(resting.bit_select(piece.bank, 1) & ~(self.streaming & (self.streaming_bank == piece.bank)))
+        m.d.sync += closable.eq(resting & ~(self.streaming & (self.streaming_bank == piece.bank)))
 
         with m.FSM() as fsm:
-            m.d.comb += self.at_rest.eq(fsm.ongoing("Empty") & resting.all())
+            m.d.sync += self.at_rest.eq(fsm.ongoing("Empty") & resting & ~self.streaming)
             with m.State("Empty"):
                 m.d.comb += self.pieces.ready.eq(~self.hold)
                 m.d.sync += piece.eq(self.pieces.payload)
@@ -113,20 +113,18 @@ class BankPreparer(wiring.Component):
             m.d.sync += opened.eq(0)
         return m
 
-    def _timers(self, m: Module, activating: Signal) -> Signal:
-        """Which banks may be precharged: tRAS after their ACTIVATE, and all of them tWR after a written word."""
-        timing, bank = self.timing, self.prepared.payload.bank
-        recovering = Signal(range(timing.wr))
-        resting = Signal(BANKS)
-        with m.If(self.written):
-            m.d.sync += recovering.eq(timing.wr - 1)
-        with m.Elif(recovering != 0):
-            m.d.sync += recovering.eq(recovering - 1)
-        for number in range(BANKS):
-            left = Signal(range(timing.ras), name=f"left{number}")
-            with m.If(activating & (bank == number)):
-                m.d.sync += left.eq(timing.ras - 1)
+    def _timers(self, m: Module, activating: Signal) -> Value:
+        """Whether a bank may be precharged: tRAS after the last ACTIVATE and tWR after the last written word, of whichever bank.
+
+        One timer for all banks costs next to nothing: a piece streams between two ACTIVATEs. It is asked a cycle before the PRECHARGE, and
+        never in the cycle of an event: then a piece is here or streams.
+        """
+        resting = Const(1)
+        for event, cycles in ((activating, self.timing.ras), (self.written, self.timing.wr)):
+            left = Signal(range(max(cycles - 1, 1)))
+            with m.If(event):
+                m.d.sync += left.eq(max(cycles - 2, 0))
             with m.Elif(left != 0):
                 m.d.sync += left.eq(left - 1)
-            m.d.comb += resting[number].eq((left == 0) & (recovering == 0) & ~self.written)
+            resting = resting & (left == 0)
         return resting

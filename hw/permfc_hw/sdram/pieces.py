@@ -1,6 +1,6 @@
 """Pieces: what of an AXI burst lies in one row, and RowCutter, which cuts bursts into them."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -75,41 +75,44 @@ class RowCutter(wiring.Component):
         m = Module()
         geometry = self.geometry
         word_bits = geometry.column_bits + BANK_BITS + geometry.row_bits
-        address, outside = Signal(word_bits), Signal()  # of the words that are left
-        left = Signal(8 + geometry.part_bits + 1)
-        write, fresh = Signal(), Signal()
-        column = address[:geometry.column_bits]
-        room, fits = Signal(geometry.column_bits + 1), Signal()  # in the row, of the words that are left; a cycle late
+        address, more = Signal(word_bits), Signal(8 + geometry.part_bits)  # of the words that are left: the first, and how many follow it
+        busy, fresh, write, outside = Signal(), Signal(), Signal(), Signal()
+        column, row = address[:geometry.column_bits], address[geometry.column_bits:]
+        end = Signal(range((1 << geometry.column_bits) + (1 << len(more))))  # column of the last word, counted from this row's first; a cycle late
+        fits = Signal()
         piece = self.pieces.payload
-        idle = ~self.pieces.valid & (left == 0)
-        m.d.comb += [self.reads.ready.eq(idle), self.writes.ready.eq(idle & ~self.reads.valid)]
-        m.d.sync += [room.eq((1 << geometry.column_bits) - column), fresh.eq(0)]
+        m.d.comb += [
+            self.reads.ready.eq(~busy),
+            self.writes.ready.eq(~busy & ~self.reads.valid),
+            fits.eq(end[geometry.column_bits:] == 0),
+        ]
+        m.d.sync += [end.eq(column + more), fresh.eq(0)]
         for channel, is_write in ((self.writes, 1), (self.reads, 0)):
             with m.If(channel.valid & channel.ready):
                 word = channel.payload.addr[geometry.byte_bits:]
                 m.d.sync += [
                     address.eq(word[:word_bits]),
                     outside.eq(word[word_bits:].any()),
-                    left.eq((channel.payload.len + 1) << geometry.part_bits),
+                    more.eq(Cat(Const((1 << geometry.part_bits) - 1, geometry.part_bits), channel.payload.len)),
                     write.eq(is_write),
+                    busy.eq(1),
                     fresh.eq(1),
                 ]
-        m.d.comb += fits.eq(left <= room)
-        with m.If(self.pieces.valid & self.pieces.ready):
+        with m.If(self.pieces.ready):
             m.d.sync += self.pieces.valid.eq(0)
-        with m.Elif((left != 0) & ~self.pieces.valid & ~fresh):
-            words = Mux(fits, left, room)
+        with m.If(busy & ~fresh & ~self.pieces.valid):
             m.d.sync += [
                 piece.column.eq(column),
-                piece.bank.eq(address[geometry.column_bits:]),
-                piece.row.eq(address[geometry.column_bits + BANK_BITS:]),
-                piece.words.eq(words - 1),
+                Cat(piece.bank, piece.row).eq(row),
+                piece.words.eq(Mux(fits, more, ~column)),
                 piece.last.eq(fits),
                 piece.outside.eq(outside),
                 piece.write.eq(write),
                 self.pieces.valid.eq(1),
-                address.eq(address + room),
-                left.eq(Mux(fits, 0, left - room)),
+                column.eq(0),
+                row.eq(row + 1),
+                more.eq(end - (1 << geometry.column_bits)),
+                busy.eq(~fits),
                 fresh.eq(1),
             ]
         return m

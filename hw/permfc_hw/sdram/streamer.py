@@ -1,6 +1,6 @@
 """Streamer: reads or writes a word a cycle of pieces whose rows are open."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -104,13 +104,13 @@ class Streamer(wiring.Component):
             m.d.sync += self.responses.valid.eq(0)
         return m
 
-    def _bus_is_free(self, m: Module) -> Signal:
+    def _bus_is_free(self, m: Module) -> Value:
         """Whether the data pins may be driven: the last READ's whole burst has left them, and a cycle has passed."""
         cycles = BURST + self.timing.cas
-        left, free = Signal(range(cycles + 1)), Signal()
+        passed = Signal(ceil_log2(cycles) + 1, init=1 << ceil_log2(cycles))
+        free = passed[-1]
         with m.If(self.command_en & ~self.command.write):
-            m.d.sync += left.eq(cycles)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
-        m.d.comb += free.eq(left == 0)
+            m.d.sync += passed.eq((1 << ceil_log2(cycles)) - cycles)
+        with m.Elif(~free):
+            m.d.sync += passed.eq(passed + 1)
         return free
