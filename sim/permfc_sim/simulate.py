@@ -9,10 +9,15 @@ import numpy as np
 
 from permfc.config import EngineConfig
 from permfc.image import Traffic, predicted_traffic
+from permfc.memory import IdlePolicy, Memory
 from permfc.network import Network
 
 from .device import SimDevice
+from .memory_run import MemoryRun, memory_run, take_inference
 from .verilator import Progress
+
+DEFAULT_CLOCK_HZ = 100e6
+NO_IDLE = IdlePolicy()
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,10 @@ class Simulation:
     predicted_beats : int64 [batch]
         Bus words that the law predicts for each run.
     layers : tuple of LayerTraffic
+    clock_hz : float
+        Clock of the engine.
+    memory_run : MemoryRun or None
+        What happened at the memory's pins; None for a plain AXI4 memory.
     """
 
     config: EngineConfig
@@ -60,6 +69,8 @@ class Simulation:
     counters: dict[str, np.ndarray]
     predicted_beats: np.ndarray
     layers: tuple[LayerTraffic, ...]
+    clock_hz: float
+    memory_run: MemoryRun | None
 
     @property
     def mismatches(self) -> int:
@@ -105,11 +116,15 @@ class Simulation:
             "dense_active_bytes": self.dense_active_bytes,
             "counters": {name: float(values.mean()) for name, values in self.counters.items()},
             "layers": [asdict(layer) for layer in self.layers],
+            "clock_hz": self.clock_hz,
+            "seconds": float(self.counters["cycles"].mean()) / self.clock_hz,
+            "memory": self.memory_run.as_dict() if self.memory_run else None,
         }
 
 
 def simulate(
-    network: Network, x: np.ndarray, config: EngineConfig, *, latency: int = 30, waves: str | Path | None = None, progress: Progress | None = None
+    network: Network, x: np.ndarray, config: EngineConfig, *, memory: Memory | None = None, clock_hz: float = DEFAULT_CLOCK_HZ,
+    idle: IdlePolicy = NO_IDLE, latency: int = 30, waves: str | Path | None = None, progress: Progress | None = None,
 ) -> Simulation:
     """Run quantised inputs one by one on the simulated engine.
 
@@ -119,8 +134,15 @@ def simulate(
     x : int8 [batch, inputs], packed order
         As ``Network.quantise`` makes them.
     config : EngineConfig
+    memory : Memory, optional
+        Default: a plain AXI4 memory. One whose commands are counted is simulated at its pins; one whose commands are modelled stands behind
+        the plain memory's reads.
+    clock_hz : float
+        Clock of the engine; with a memory that is simulated at its pins the engine has its clock.
+    idle : IdlePolicy
+        What the memory's energy has beside the runs.
     latency : int
-        Cycles from a memory read to its first word.
+        Cycles from a read of a plain memory to its first word.
     waves : path, optional
         A VCD file to write.
     progress : callable, optional
@@ -144,14 +166,19 @@ def simulate(
         Path(waves).touch()  # before the long build: raises OSError where nothing can be written
     golden = network.compute(x)
     results = np.empty_like(golden)
-    runs = []
-    with SimDevice(config, latency=latency, waves=waves, progress=progress) as device:
+    runs, inferences = [], []
+    counted = memory is not None and memory.is_counted
+    with SimDevice(config, latency=latency, waves=waves, memory=memory if counted else None, progress=progress) as device:
         device.load(network)
+        clock_hz = device.clock_hz if counted else clock_hz
         for number, row in enumerate(x):
             if progress:
                 progress("simulate", number, len(x))
+            device.take_reads()
+            device.take_commands()
             results[number] = device.run(row)
             runs.append(asdict(device.counters()))
+            inferences.append(take_inference(device, runs[-1]["cycles"]))
     if progress:
         progress("simulate", len(x), len(x))
     traffic = predicted_traffic(network, x, config)
@@ -162,6 +189,8 @@ def simulate(
         counters={name: np.array([run[name] for run in runs], dtype=np.int64) for name in runs[0]},
         predicted_beats=traffic.total_words,
         layers=_layers(network, x, traffic),
+        clock_hz=clock_hz,
+        memory_run=memory_run(network, x, config, inferences, memory, clock_hz, idle) if memory and memory.part else None,
     )
 
 

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from permfc.config import EngineConfig
 from permfc.errors import ConfigError, DeviceError
 from permfc.files import write_file
+from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory
+from permfc.memory import memory as named_memory
 
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
+from .memory_tables import command_table, energy_table
 from .options import AsJson, NetworkFile
 
 if TYPE_CHECKING:
@@ -26,7 +30,10 @@ def simulate(
     x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy [batch, inputs] or [inputs].")],
     engine: EngineChoice,
     y: Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go, .npy float32 [batch, outputs].")] = None,
-    latency: Annotated[int, typer.Option(help="Cycles from a memory read to its first word.")] = 30,
+    memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(MEMORY_NAMES)}.")] = "axi",
+    idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
+    clock: Annotated[float, typer.Option(min=1, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
+    latency: Annotated[int, typer.Option(help="Cycles from a read of a memory without pins to its first word.")] = 30,
     waves: Annotated[Path | None, typer.Option(help="Write all signals to this .vcd file (slow).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,31 +47,45 @@ def simulate(
 
     - `permfc simulate lenet.img --input digits.npy --output logits.npy --json`
 
+    - `permfc simulate lenet.safetensors --input digits.npy --memory sdr-100 --idle 10`
+
     - `permfc simulate lenet.img --input one.npy --waves one.vcd`
     """
     from permfc_sim.simulate import simulate as simulate_network  # here, since the simulator is an optional dependency
 
     network, bus_bits = inputs.read_network(file)
-    config = engine.config(**({} if bus_bits is None else {"bus_bits": bus_bits}))
+    chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
+    config = engine.config(bus_bits=bus_bits or fitting_bus(chosen))
     if bus_bits not in (None, config.bus_bits):
         cure = f"pack it again or give --bus-bits {bus_bits}"
         raise ConfigError(f"{file} is packed for a bus of {bus_bits} bits, the engine has {config.bus_bits}; {cure}")
     quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
     with console.progress() as steps:
-        simulation = simulate_network(network, quantised, config, latency=latency, waves=waves, progress=steps)
+        simulation = simulate_network(
+            network, quantised, config, memory=chosen, clock_hz=clock * 1e6, idle=policy, latency=latency, waves=waves, progress=steps
+        )
     if y is not None:
         stream = io.BytesIO()
         np.save(stream, simulation.results.astype(np.float32) * network.output_scale)
         write_file(y, stream.getvalue())
-    console.show(as_json, {"file": str(file), **simulation.as_dict()}, _counters(simulation, str(file)), _layers(simulation))
+    tables = [_counters(simulation, str(file)), _layers(simulation)]
+    if simulation.memory_run:
+        tables += [command_table(simulation.memory_run), energy_table(simulation.memory_run)]
+    console.show(as_json, {"file": str(file), **simulation.as_dict()}, *tables)
     if simulation.mismatches:
         raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; the gateware has a defect")
+
+
+def fitting_bus(memory: Memory) -> int:
+    """The narrowest bus for a memory with pins: bytes of padding are few, and the bus is as fast as the pins. 32 bits for others."""
+    return max(16, memory.bus_bits) if memory.is_counted else EngineConfig().bus_bits
 
 
 def _counters(simulation: Simulation, name: str) -> console.Table:
     counters = console.table(f"{name}: {len(simulation.results)} inputs", {"counted in the engine": "left", "per input": "right"})
     for counter, values in simulation.counters.items():
         counters.add_row(counter.replace("_", " "), f"{values.mean():,.1f}")
+    counters.add_row(f"microseconds at {simulation.clock_hz / 1e6:g} MHz", f"{simulation.counters['cycles'].mean() / simulation.clock_hz * 1e6:,.1f}")
     counters.add_row("bus utilisation", f"{simulation.bus_utilisation:.1%}")
     counters.add_section()
     counters.add_row("results equal to the golden model", f"{simulation.results.size - simulation.mismatches:,} of {simulation.results.size:,}")

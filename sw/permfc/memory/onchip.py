@@ -86,6 +86,10 @@ class OnChipEnergy:
         """Value of the sum."""
         return sum(getattr(self, field.name) for field in fields(self))
 
+    def scaled(self, factor: float) -> OnChipEnergy:
+        """All members times ``factor``."""
+        return OnChipEnergy(**{name: value * factor for name, value in asdict(self).items()})
+
     def as_dict(self) -> dict[str, float]:
         """All members in joules, with ``total``, for JSON."""
         return {**asdict(self), "total": self.total}

@@ -1,0 +1,141 @@
+"""What the inferences of a simulation did to the memory, layer by layer: counted at its pins, or modelled from the reads on the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from permfc.config import EngineConfig
+from permfc.layout import ImageLayout, image_layout
+from permfc.memory import CommandTrace, DramPart, Memory
+from permfc.memory.energy import literature_energy
+from permfc.memory.idle import IdlePolicy
+from permfc.memory.onchip import OnChipEnergy, on_chip_counts, on_chip_energy
+from permfc.memory.reads import Reads
+from permfc.memory.use import MemoryUse, memory_use, read_addresses
+from permfc.network import Network
+
+from .device import SimDevice
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """What one run left behind: the reads on the bus and the commands at the pins, both from the first read to the end of the run."""
+
+    reads: Reads
+    commands: CommandTrace
+
+
+@dataclass(frozen=True)
+class MemoryRun:
+    """Means per inference.
+
+    Members
+    -------
+    memory : Memory
+    engine_hz : float
+        Clock of the engine.
+    policy : IdlePolicy
+    layers : tuple of MemoryUse
+        A layer lasts from its first read to that of the next one; the first one has the image header, too. No idle time after the inference.
+    total : MemoryUse
+        The whole inference, with what the policy adds.
+    on_chip : tuple of OnChipEnergy
+        Of each layer; estimated.
+    weights : int
+    """
+
+    memory: Memory
+    engine_hz: float
+    policy: IdlePolicy
+    layers: tuple[MemoryUse, ...]
+    total: MemoryUse
+    on_chip: tuple[OnChipEnergy, ...]
+    weights: int
+
+    @property
+    def source(self) -> str:
+        """Value of how the commands are known: ``counted`` or ``modelled``."""
+        return "counted" if self.memory.is_counted else "modelled"
+
+    @property
+    def on_chip_total(self) -> float:
+        """Value of the estimated energy on the chip, in joules."""
+        return sum(layer.total for layer in self.on_chip)
+
+    @property
+    def pj_per_weight(self) -> float:
+        """Value of the memory's energy divided by the weights of the network, in picojoules."""
+        return self.total.energy.total / self.weights * 1e12
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything by name, for JSON; energies in joules."""
+        return {
+            "memory": self.memory.name,
+            "part": self.memory.part.name,
+            "memory_clock_hz": self.memory.clock_hz,
+            "engine_clock_hz": self.engine_hz,
+            "commands_are": self.source,
+            "idle": str(self.policy),
+            "layers": [use.as_dict() for use in self.layers],
+            "total": self.total.as_dict(),
+            "literature_energy": literature_energy(round(self.total.bytes)),
+            "pj_per_weight": self.pj_per_weight,
+            "on_chip_estimated": [layer.as_dict() for layer in self.on_chip],
+        }
+
+
+def take_inference(device: SimDevice, engine_cycles: int) -> Inference:
+    """What the device logged in the run that has just ended, which took ``engine_cycles``; the logs were emptied before it."""
+    reads, commands = device.take_reads(), device.take_commands()
+    begin = int(reads.cycle[0])
+    kept = Reads(reads.cycle - begin, reads.address, reads.bytes)
+    return Inference(kept, commands.window(begin, min(begin + engine_cycles, commands.length)))
+
+
+def memory_run(
+    network: Network, x: np.ndarray, config: EngineConfig, inferences: Sequence[Inference], memory: Memory, engine_hz: float, policy: IdlePolicy
+) -> MemoryRun:
+    """The figures of inferences of ``x`` (int8 [batch, inputs], packed order) that ran on an engine of ``config``.
+
+    Raises
+    ------
+    ConfigError
+        If the memory has no part, or is too small for the image.
+    """
+    layout = image_layout(network, config.bus_bytes)
+    memory.check_holds(layout.image_bytes)
+    traces = [_commands(run, memory, engine_hz) for run in inferences]
+    numbers = range(len(network.layers))
+    windows = [_layer_windows(trace, run.reads, layout, memory) for trace, run in zip(traces, inferences, strict=True)]
+    during = IdlePolicy(0.0, policy.power_down)
+    counts = on_chip_counts(network, x, config)
+    return MemoryRun(
+        memory=memory, engine_hz=engine_hz, policy=policy,
+        layers=tuple(memory_use([window[number] for window in windows], memory, during) for number in numbers),
+        total=memory_use(traces, memory, policy),
+        on_chip=tuple(on_chip_energy(counts, number, config.levels).scaled(1 / len(x)) for number in numbers),
+        weights=sum(layer.features * layer.outputs for layer in network.layers),
+    )
+
+
+def _commands(run: Inference, memory: Memory, engine_hz: float) -> CommandTrace:
+    if memory.is_counted:
+        return run.commands
+    from permfc.memory.controller import command_stream
+
+    return command_stream(run.reads, memory, reads_clock_hz=engine_hz)
+
+
+def _layer_windows(trace: CommandTrace, reads: Reads, layout: ImageLayout, memory: Memory) -> list[CommandTrace]:
+    """The trace cut where each layer's first descriptor is read: descriptors lie in front of all segments, in the order in which they are read."""
+    if isinstance(memory.part, DramPart):
+        begin, end, cycle = read_addresses(trace, memory)
+    else:  # a flash goes on with the next read without a command
+        begin, cycle, end = reads.address, reads.cycle, reads.address + reads.bytes
+    offsets = [next(block.offset for block in layout.blocks if block.layer == number) for number in range(layout.blocks[-1].layer + 1)]
+    program_end = min(block.segment_offsets[0] for block in layout.blocks) * layout.bus_bytes
+    cuts = [0, *(int(cycle[np.argmax((end > offset * layout.bus_bytes) & (begin < program_end))]) for offset in offsets[1:]), trace.length]
+    return [trace.window(first, last) for first, last in zip(cuts[:-1], cuts[1:], strict=True)]

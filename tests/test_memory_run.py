@@ -1,0 +1,99 @@
+"""What a simulation says of its memory: windows of layers, sums, and the same network on each kind of memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import fail, succeed
+from networks import random_network
+from permfc import model_file
+from permfc.config import EngineConfig
+from permfc.errors import ConfigError
+from permfc.layout import image_layout
+from permfc.memory import IdlePolicy, memory
+from permfc_sim.simulate import Simulation, simulate
+
+CONFIG = EngineConfig(lanes=4, bus_bits=16, block_outputs=64, features=64)
+NETWORK = random_network(5, (40, 64, 10))
+X = np.random.default_rng(0).integers(-128, 128, (3, 40)).astype(np.int8)
+
+
+@pytest.fixture(scope="module", params=["sdr-100", "qspi-48"])
+def run(request: pytest.FixtureRequest) -> Simulation:
+    return simulate(NETWORK, X, CONFIG, memory=memory(request.param))
+
+
+def test_results_equal_the_golden_model_and_the_engine_has_the_memorys_clock(run: Simulation) -> None:
+    assert run.mismatches == 0 and run.traffic_as_predicted
+    assert run.clock_hz == run.memory_run.memory.clock_hz
+
+
+def test_layers_add_up_to_the_inference(run: Simulation) -> None:
+    whole, layers = run.memory_run.total, run.memory_run.layers
+    assert sum(use.cycles for use in layers) == pytest.approx(whole.cycles) == pytest.approx(run.counters["cycles"].mean())
+    for name, count in whole.commands.items():
+        assert sum(use.commands[name] for use in layers) == pytest.approx(count)
+    assert sum(use.energy.total for use in layers) == pytest.approx(whole.energy.total)
+
+
+def test_bytes_at_the_pins_are_those_on_the_bus_and_the_tails_of_bursts(run: Simulation) -> None:
+    bus, pins = run.bus_bytes.mean(), run.memory_run.total.bytes
+    bursts = run.memory_run.total.commands["read"]
+    assert bus <= pins <= bus + 16 * bursts
+    assert pins > 0 and 0 < run.memory_run.total.utilisation <= 1
+
+
+def test_a_layer_reads_what_the_law_predicts(run: Simulation) -> None:
+    """Up to what the pins move beyond the bus, and what is fetched ahead at the boundary."""
+    header = image_layout(NETWORK, CONFIG.bus_bytes).header_words * CONFIG.bus_bytes
+    predicted = [layer.bytes for layer in run.layers]
+    predicted[0] += header
+    for use, expected in zip(run.memory_run.layers, predicted, strict=True):
+        assert expected * 0.95 <= use.bytes <= expected * 1.1 + 64
+
+
+def test_idle_time_is_added_once_to_the_inference_only() -> None:
+    sdram = memory("sdr-100")
+    none, one = (simulate(NETWORK, X, CONFIG, memory=sdram, idle=IdlePolicy.parse(text)).memory_run for text in ("none", "1"))
+    assert one.total.seconds - none.total.seconds == 0  # of the run itself
+    assert one.layers[0].energy == none.layers[0].energy
+    assert one.total.energy.background > 5 * none.total.energy.background
+    assert one.total.energy.read == none.total.energy.read
+
+
+def test_a_plain_memory_has_no_pins() -> None:
+    run = simulate(NETWORK, X, CONFIG, memory=memory("axi"))
+    assert run.memory_run is None and run.as_dict()["memory"] is None
+
+
+def test_command_line_prints_what_was_counted(tmp_path: Path) -> None:
+    network, inputs = tmp_path / "net.safetensors", tmp_path / "x.npy"
+    model_file.save(NETWORK, network)
+    np.save(inputs, np.random.default_rng(0).normal(0, 20, (2, 40)))
+    engine = ["--lanes", 4, "--block-outputs", 64, "--features", 64]
+    shown = json.loads(succeed("simulate", network, "--input", inputs, *engine, "--memory", "sdr-100", "--idle", "powerdown:2", "--json").stdout)
+    assert shown["config"]["bus_bits"] == 16  # as wide as the part
+    assert shown["memory"]["commands_are"] == "counted" and shown["memory"]["part"] == "MT48LC16M16A2-75"
+    assert shown["memory"]["total"]["commands"]["read"] > 0
+    assert shown["memory"]["idle"] == "2 ms of standby after each inference, power-down whenever no bank is open"
+    tables = " ".join(succeed("simulate", network, "--input", inputs, *engine, "--memory", "sdr-100").stdout.split())
+    assert "commands counted" in tables and "on-chip" in tables and "datasheet maximum" in tables
+
+
+def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
+    network, inputs = tmp_path / "net.safetensors", tmp_path / "x.npy"
+    model_file.save(NETWORK, network)
+    np.save(inputs, np.zeros((1, 40)))
+    assert "choose one of sdr-100, sdr-133" in fail("simulate", network, "--input", inputs, "--memory", "sdr-101")
+    assert "not 'never'" in fail("simulate", network, "--input", inputs, "--memory", "sdr-100", "--idle", "never")
+
+
+def test_a_modelled_memory_cannot_be_simulated_at_its_pins() -> None:
+    from permfc_sim.device import SimDevice
+
+    with pytest.raises(ConfigError, match="ddr3-1600 are modelled, not simulated"):
+        SimDevice(CONFIG, memory=memory("ddr3-1600"))
