@@ -53,7 +53,7 @@ def test_a_layer_reads_what_the_law_predicts(run: Simulation) -> None:
     predicted = [layer.bytes for layer in run.layers]
     predicted[0] += header
     for use, expected in zip(run.memory_run.layers, predicted, strict=True):
-        assert expected * 0.95 <= use.bytes <= expected * 1.1 + 64
+        assert expected * 0.95 <= use.bytes <= expected * 1.05 + 16 * use.commands["read"]
 
 
 def test_idle_time_is_added_once_to_the_inference_only() -> None:
