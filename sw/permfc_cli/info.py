@@ -35,7 +35,12 @@ def info(file: NetworkFile, engine: EngineChoice, as_json: AsJson = False) -> No
 def describe(network: Network, config: EngineConfig, name: str, as_json: bool) -> None:
     """Print the figures of a network."""
     report = network_report(network, config)
-    console.show(as_json, {"file": name, **report.as_dict()}, _layers(report, name), _kinds(report), _totals(report))
+    console.show(as_json, {"file": name, **report.as_dict()}, *tables(report, name))
+
+
+def tables(report: NetworkReport, title: str) -> list[console.Table]:
+    """Layers, kinds of classes, and the whole image."""
+    return [_layers(report, title), _kinds(report), _totals(report)]
 
 
 def _layers(report: NetworkReport, name: str) -> console.Table:

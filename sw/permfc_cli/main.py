@@ -20,6 +20,7 @@ from .features import features
 from .finetune import finetune
 from .info import info
 from .pack import pack
+from .report.command import report
 from .simulate import simulate
 from .synth import synth
 
@@ -56,7 +57,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compress, features, finetune, info, pack, simulate, synth, export_rtl, demo, bench):
+for command in (compress, features, finetune, info, pack, simulate, report, synth, export_rtl, demo, bench):
     app.command()(command)
 
 

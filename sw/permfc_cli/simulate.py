@@ -14,6 +14,7 @@ from permfc.errors import ConfigError, DeviceError
 from permfc.files import write_file
 from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory
 from permfc.memory import memory as named_memory
+from permfc.network import Network
 
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
@@ -53,12 +54,8 @@ def simulate(
     """
     from permfc_sim.simulate import simulate as simulate_network  # here, since the simulator is an optional dependency
 
-    network, bus_bits = inputs.read_network(file)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
-    config = engine.config(bus_bits=bus_bits or fitting_bus(chosen))
-    if bus_bits not in (None, config.bus_bits):
-        cure = f"pack it again or give --bus-bits {bus_bits}"
-        raise ConfigError(f"{file} is packed for a bus of {bus_bits} bits, the engine has {config.bus_bits}; {cure}")
+    network, config = network_and_engine(file, engine, chosen)
     quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
     with console.progress() as steps:
         simulation = simulate_network(
@@ -68,12 +65,27 @@ def simulate(
         stream = io.BytesIO()
         np.save(stream, simulation.results.astype(np.float32) * network.output_scale)
         write_file(y, stream.getvalue())
-    tables = [_counters(simulation, str(file)), _layers(simulation)]
+    shown = tables(simulation, f"{file}: {len(simulation.results)} inputs")
     if simulation.memory_run:
-        tables += [command_table(simulation.memory_run), energy_table(simulation.memory_run)]
-    console.show(as_json, {"file": str(file), **simulation.as_dict()}, *tables)
+        shown += [command_table(simulation.memory_run), energy_table(simulation.memory_run)]
+    console.show(as_json, {"file": str(file), **simulation.as_dict()}, *shown)
     if simulation.mismatches:
         raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; the gateware has a defect")
+
+
+def network_and_engine(file: Path, engine: EngineChoice, memory: Memory) -> tuple[Network, EngineConfig]:
+    """The network in a file, and the engine to run it on with a memory; ConfigError if an image is for another one."""
+    network, bus_bits = inputs.read_network(file)
+    config = engine.config(bus_bits=bus_bits or fitting_bus(memory))
+    if bus_bits not in (None, config.bus_bits):
+        cure = f"pack it again or give --bus-bits {bus_bits}"
+        raise ConfigError(f"{file} is packed for a bus of {bus_bits} bits, the engine has {config.bus_bits}; {cure}")
+    return network, config
+
+
+def tables(simulation: Simulation, title: str) -> list[console.Table]:
+    """What was counted in the engine, and what was read."""
+    return [_counters(simulation, title), _layers(simulation)]
 
 
 def fitting_bus(memory: Memory) -> int:
@@ -81,8 +93,8 @@ def fitting_bus(memory: Memory) -> int:
     return max(16, memory.bus_bits) if memory.is_counted else EngineConfig().bus_bits
 
 
-def _counters(simulation: Simulation, name: str) -> console.Table:
-    counters = console.table(f"{name}: {len(simulation.results)} inputs", {"counted in the engine": "left", "per input": "right"})
+def _counters(simulation: Simulation, title: str) -> console.Table:
+    counters = console.table(title, {"counted in the engine": "left", "per input": "right"})
     for counter, values in simulation.counters.items():
         counters.add_row(counter.replace("_", " "), f"{values.mean():,.1f}")
     counters.add_row(f"microseconds at {simulation.clock_hz / 1e6:g} MHz", f"{simulation.counters['cycles'].mean() / simulation.clock_hz * 1e6:,.1f}")

@@ -1,0 +1,97 @@
+"""The page of a report: self-contained, complete, and honest about where its figures come from."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import fail, succeed
+from networks import random_network
+from permfc import model_file
+from permfc_cli import console
+from permfc_cli.report.page import Section, html_table, page
+
+ENGINE = ["--lanes", 4, "--block-outputs", 64, "--features", 64]
+
+
+class Elements(HTMLParser):
+    """Collects tags, links to elsewhere, and whether every tag is closed."""
+
+    VOID = ("meta", "br", "path", "use", "rect", "image")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.links, self.stack, self.labels = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append(tag)
+        attributes = dict(attrs)
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href") and not value.startswith("#")]
+        self.labels += [attributes["class"].split()[-1]] if attributes.get("class", "").startswith("label") else []
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.stack.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.stack.pop() == tag
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    network, inputs = tmp_path / "net.safetensors", tmp_path / "x.npy"
+    model_file.save(random_network(5, (40, 64, 10)), network)
+    np.save(inputs, np.random.default_rng(0).normal(0, 20, (2, 40)))
+    return network, inputs
+
+
+def test_page_of_a_counted_memory(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network, inputs = files
+    shown = json.loads(succeed("report", network, "--input", inputs, "-o", tmp_path / "r.html", *ENGINE, "--idle", 1, "--json").stdout)
+    text = (tmp_path / "r.html").read_text()
+    elements = Elements(text)
+    assert elements.stack == [] and elements.links == []
+    assert elements.tags.count("svg") >= 2
+    assert {"counted", "modelled"} <= set(elements.labels)
+    for phrase in ("net.safetensors", "MT48LC16M16A2-75", "datasheet maximum", "1 ms of standby", "Estimated", "bits a weight", "row hits"):
+        assert phrase in text
+    assert json.loads((tmp_path / "r.json").read_text()) == shown
+    assert shown["simulation"]["memory"]["total"]["commands"]["activate"] > 0
+    assert shown["simulation"]["mismatches"] == 0
+
+
+def test_page_of_a_plain_memory_gives_no_energy(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network, inputs = files
+    succeed("report", network, "--input", inputs, "-o", tmp_path / "r.html", *ENGINE, "--memory", "axi")
+    text = (tmp_path / "r.html").read_text()
+    assert "no energy is given" in text and "Energy per inference" not in text
+
+
+def test_page_that_cannot_be_written(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network, inputs = files
+    assert "No such file or directory" in fail("report", network, "--input", inputs, "-o", tmp_path / "missing" / "r.html", *ENGINE)
+
+
+def test_text_is_escaped() -> None:
+    table = console.table("a < b", {"x & y": "right"})
+    table.add_row("<script>")
+    text = page("<t>", "s", [Section("h", "counted", [html_table(table)])])
+    assert "<script>" not in text and "&lt;script&gt;" in text and "x &amp; y" in text and "<title>&lt;t&gt;</title>" in text
+
+
+def test_rules_between_rows_are_kept() -> None:
+    table = console.table("", {"a": "left", "b": "right"})
+    table.add_row("1", "2")
+    table.add_section()
+    table.add_row("3", "4")
+    text = html_table(table)
+    assert text.count('<tr class="end">') == 1 and '<td class="right">4</td>' in text
