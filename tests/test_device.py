@@ -29,7 +29,7 @@ class FakeDevice(Device):
     def write_register(self, register: Register, value: int) -> None:
         self.done.append((register, value))
 
-    def write_memory(self, address: int, data: bytes) -> None:
+    def write_memory(self, address: int, data: bytes, progress: object = None) -> None:
         self.done.append(("memory", address, len(data)))
 
     def send_input(self, values: np.ndarray) -> None:

@@ -207,7 +207,7 @@ class SimDevice(Device):
     def write_register(self, register: Register, value: int) -> None:
         self._check_register("write", register, self._library.permfc_write_register(self._handle, register, value, ANSWER_CYCLES))
 
-    def write_memory(self, address: int, data: bytes) -> None:
+    def write_memory(self, address: int, data: bytes, progress: Progress | None = None) -> None:
         if not self._library.permfc_load(self._handle, address, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data)):
             size, end = self._memory.bytes, address + len(data)
             part = self._memory.memory.part

@@ -6,6 +6,7 @@ A link (simulation, UART, PCIe) implements the few abstract methods; everything 
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from types import TracebackType
 
@@ -18,6 +19,7 @@ from .format import MAGIC, VERSION, Control, ErrorCode, Register
 from .network import Network
 
 IMAGE_ADDRESS = 0
+Progress = Callable[[str, int, int], None]
 ERROR_BITS = 8  # position of the error code in STATUS
 
 ERROR_SENTENCES = {
@@ -69,8 +71,8 @@ class Device(abc.ABC):
         """Set a register."""
 
     @abc.abstractmethod
-    def write_memory(self, address: int, data: bytes) -> None:
-        """Write bytes into the engine's memory."""
+    def write_memory(self, address: int, data: bytes, progress: Progress | None = None) -> None:
+        """Write bytes into the engine's memory; ``progress`` is called with what is being done, steps done, and steps."""
 
     @abc.abstractmethod
     def send_input(self, values: np.ndarray) -> None:
@@ -120,7 +122,12 @@ class Device(abc.ABC):
         except ConfigError as error:
             raise DeviceError(f"The engine reports an impossible configuration: {error}") from error
 
-    def load(self, network: Network | bytes) -> None:
+    @property
+    def image_address(self) -> int:
+        """Value of where images lie in the memory."""
+        return IMAGE_ADDRESS
+
+    def load(self, network: Network | bytes, progress: Progress | None = None) -> None:
         """Write a network, or an image packed for this engine, into the memory.
 
         Raises
@@ -135,8 +142,8 @@ class Device(abc.ABC):
             data = image.pack(network, config)
         else:
             data, network = bytes(network), _network_of(network, config)
-        self.write_memory(IMAGE_ADDRESS, data)
-        self.write_register(Register.IMAGE_BASE, IMAGE_ADDRESS)
+        self.write_memory(self.image_address, data, progress)
+        self.write_register(Register.IMAGE_BASE, self.image_address)
         self._inputs, self._outputs = network.inputs, network.outputs
 
     def run(self, x: np.ndarray, timeout: float = 0.1) -> np.ndarray:
