@@ -79,7 +79,7 @@ class BankPreparer(wiring.Component):
                 m.d.sync += [found.eq(rows[piece.bank]), is_open.eq(opened.bit_select(piece.bank, 1))]
                 m.next = "Judge"
             with m.State("Judge"):
-                with m.If(piece.outside | is_open & (found == piece.row)):
+                with m.If(piece.refused | is_open & (found == piece.row)):
                     m.next = "Ready"
                 with m.Elif(is_open):
                     m.next = "Precharge"

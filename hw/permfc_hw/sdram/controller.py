@@ -7,7 +7,6 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2
 
-from permfc.errors import ConfigError
 from permfc.memory.part import DramPart
 
 from ..orders import ADDRESS_BITS
@@ -18,6 +17,7 @@ from .refresher import Order, Refresher
 from .streamer import Streamer
 from .timing import SdramTiming
 
+AXI_FIELDS = "addr", "len", "size", "burst"
 ALL_BANKS = 1 << 10  # address bit 10 with PRECHARGE
 BEATS = 16           # that wait or are on their way
 
@@ -38,8 +38,8 @@ class SdramController(wiring.Component):
     """Reads and writes an SDR SDRAM, a word of the part in every cycle that nothing forbids.
 
     Bytes are in the order row, bank, column: consecutive rows lie in different banks, so that one opens while another streams. RowCutter >
-    BankPreparer > Streamer > ReadData; the Refresher interrupts. A burst must be INCR, of whole bus words; reads and writes are answered in
-    order, each for itself, and DECERR answers what is outside of the part.
+    BankPreparer > Streamer > ReadData; the Refresher interrupts. Bursts are served one after the other, reads first; a written burst holds up
+    all behind it until its data come. DECERR answers what is outside of the part, and any burst but INCR of whole bus words.
 
     Parameters
     ----------
@@ -67,8 +67,6 @@ class SdramController(wiring.Component):
     """
 
     def __init__(self, part: DramPart, clock_hz: float, bus_bits: int, *, pin_delay: int = 0) -> None:
-        if bus_bits not in (part.width, 2 * part.width, 4 * part.width, 8 * part.width):
-            raise ConfigError(f"The bus of {part.name} must have 1, 2, 4 or 8 times its {part.width} data pins, not {bus_bits} bits")
         self.part, self.bus_bits, self.pin_delay = part, bus_bits, pin_delay
         self.timing, self.geometry = SdramTiming.of(part, clock_hz), Geometry(part, bus_bits)
         super().__init__({
@@ -114,8 +112,7 @@ class SdramController(wiring.Component):
 
     def _connect_bus(self, m: Module, cutter: RowCutter, streamer: Streamer, read_data: ReadData) -> None:
         m.d.comb += [
-            cutter.reads.payload.addr.eq(self.s_axi_araddr),
-            cutter.reads.payload.len.eq(self.s_axi_arlen),
+            *(cutter.reads.payload[name].eq(getattr(self, f"s_axi_ar{name}")) for name in AXI_FIELDS),
             cutter.reads.valid.eq(self.s_axi_arvalid),
             self.s_axi_arready.eq(cutter.reads.ready),
             self.s_axi_rdata.eq(read_data.beats.payload.data),
@@ -123,8 +120,7 @@ class SdramController(wiring.Component):
             self.s_axi_rlast.eq(read_data.beats.payload.last),
             self.s_axi_rvalid.eq(read_data.beats.valid),
             read_data.beats.ready.eq(self.s_axi_rready),
-            cutter.writes.payload.addr.eq(self.s_axi_awaddr),
-            cutter.writes.payload.len.eq(self.s_axi_awlen),
+            *(cutter.writes.payload[name].eq(getattr(self, f"s_axi_aw{name}")) for name in AXI_FIELDS),
             cutter.writes.valid.eq(self.s_axi_awvalid),
             self.s_axi_awready.eq(cutter.writes.ready),
             streamer.writes.payload.data.eq(self.s_axi_wdata),

@@ -5,11 +5,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from permfc.errors import ConfigError
 from permfc.memory.part import DramPart
 
 from ..orders import ADDRESS_BITS
 
 BANK_BITS = 2
+INCR = 1  # AxBURST
 
 
 class Geometry:
@@ -28,9 +30,16 @@ class Geometry:
         Bits that number the words of a bus word.
     byte_bits : int
         Bits that number the bytes of a word.
+
+    Raises
+    ------
+    ConfigError
+        If the part does not fit the bus.
     """
 
     def __init__(self, part: DramPart, bus_bits: int) -> None:
+        if bus_bits not in (part.width, 2 * part.width, 4 * part.width, 8 * part.width):
+            raise ConfigError(f"The bus of {part.name} must have 1, 2, 4 or 8 times its {part.width} data pins, not {bus_bits} bits")
         self.column_bits = ceil_log2(part.columns)
         self.row_bits = ceil_log2(part.rows)
         self.part_bits = ceil_log2(bus_bits // part.width)
@@ -38,20 +47,20 @@ class Geometry:
 
 
 class Piece(data.StructLayout):
-    """``words`` + 1 words of one row, from ``column`` on. ``last`` ends an AXI burst; ``outside`` is not in the memory."""
+    """``words`` + 1 words of one row, from ``column`` on. ``last`` ends an AXI burst; ``refused`` is answered with an error."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__({
             "column": geometry.column_bits, "bank": BANK_BITS, "row": geometry.row_bits, "words": geometry.column_bits,
-            "last": 1, "outside": 1, "write": 1,
+            "last": 1, "refused": 1, "write": 1,
         })
 
 
 class Burst(data.StructLayout):
-    """An AXI4 INCR burst of ``len`` + 1 whole words from byte ``addr`` on."""
+    """An AXI4 burst of ``len`` + 1 words from byte ``addr`` on, with the codes of its kind and of a word's size."""
 
     def __init__(self) -> None:
-        super().__init__({"addr": ADDRESS_BITS, "len": 8})
+        super().__init__({"addr": ADDRESS_BITS, "len": 8, "size": 3, "burst": 2})
 
 
 class RowCutter(wiring.Component):
@@ -76,10 +85,11 @@ class RowCutter(wiring.Component):
         geometry = self.geometry
         word_bits = geometry.column_bits + BANK_BITS + geometry.row_bits
         address, more = Signal(word_bits), Signal(8 + geometry.part_bits)  # of the words that are left: the first, and how many follow it
-        busy, fresh, write, outside = Signal(), Signal(), Signal(), Signal()
+        busy, fresh, write, refused = Signal(), Signal(), Signal(), Signal()
         column, row = address[:geometry.column_bits], address[geometry.column_bits:]
         end = Signal(range((1 << geometry.column_bits) + (1 << len(more))))  # column of the last word, counted from this row's first; a cycle late
         fits = Signal()
+        whole = geometry.byte_bits + geometry.part_bits  # AxSIZE
         piece = self.pieces.payload
         m.d.comb += [
             self.reads.ready.eq(~busy),
@@ -92,7 +102,7 @@ class RowCutter(wiring.Component):
                 word = channel.payload.addr[geometry.byte_bits:]
                 m.d.sync += [
                     address.eq(word[:word_bits]),
-                    outside.eq(word[word_bits:].any()),
+                    refused.eq(word[word_bits:].any() | (channel.payload.burst != INCR) | (channel.payload.size != whole)),
                     more.eq(Cat(Const((1 << geometry.part_bits) - 1, geometry.part_bits), channel.payload.len)),
                     write.eq(is_write),
                     busy.eq(1),
@@ -106,7 +116,7 @@ class RowCutter(wiring.Component):
                 Cat(piece.bank, piece.row).eq(row),
                 piece.words.eq(Mux(fits, more, ~column)),
                 piece.last.eq(fits),
-                piece.outside.eq(outside),
+                piece.refused.eq(refused),
                 piece.write.eq(write),
                 self.pieces.valid.eq(1),
                 column.eq(0),

@@ -46,7 +46,7 @@ class Streamer(wiring.Component):
     streaming, bank : Out(1), Out(2)
         The bank that has to stay open.
     responses : Out(stream of 1 bit)
-        A burst is written: 1 if it was outside of the memory.
+        A burst is written: 1 if it was refused.
     """
 
     def __init__(self, part: DramPart, geometry: Geometry, timing: SdramTiming, bus_bits: int) -> None:
@@ -78,14 +78,14 @@ class Streamer(wiring.Component):
             moves.eq(reads | writes),
             ends.eq(moves & (piece.words == 0)),
             self.pieces.ready.eq(~active | ends),
-            self.command_en.eq(~piece.outside & (writes | reads & (cut | (piece.column[:ceil_log2(BURST)] == 0)))),
+            self.command_en.eq(~piece.refused & (writes | reads & (cut | (piece.column[:ceil_log2(BURST)] == 0)))),
             self.command.write.eq(piece.write),
             self.command.bank.eq(piece.bank),
             self.command.column.eq(piece.column),
             self.slot.valid.eq(reads),
             self.slot.ends_word.eq(number.all()),
             self.slot.last.eq(piece.last & (piece.words == 0)),
-            self.slot.outside.eq(piece.outside),
+            self.slot.outside.eq(piece.refused),
             self.begins_word.eq(reads & (number == 0)),
             self.streaming.eq(active),
             self.bank.eq(piece.bank),
@@ -99,7 +99,7 @@ class Streamer(wiring.Component):
         with m.If(self.pieces.ready):
             m.d.sync += [piece.eq(self.pieces.payload), active.eq(self.pieces.valid), cut.eq(1)]
         with m.If(writes & ends & piece.last):
-            m.d.sync += [self.responses.valid.eq(1), self.responses.payload.eq(piece.outside)]
+            m.d.sync += [self.responses.valid.eq(1), self.responses.payload.eq(piece.refused)]
         with m.Elif(self.responses.ready):
             m.d.sync += self.responses.valid.eq(0)
         return m
