@@ -1,22 +1,21 @@
-"""The engine's clock on a board: a PLL between the oscillator and domain ``sync``, and a reset that ends when it has locked."""
+"""The engine's clock on a board: a PLL between the oscillator and the domain ``sync`` of the top, and a reset that ends when it has locked."""
 
 from __future__ import annotations
 
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Signal
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, Signal
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.io import SingleEndedPort
 
 from .pll import ecp5_pll, ice40_pll
 
 
-def _domain(m: Module, clock: Signal, locked: Signal) -> None:
-    m.domains.sync = ClockDomain()
+def _drive(m: Module, clock: Signal, locked: Signal) -> None:
     m.d.comb += ClockSignal().eq(clock)
     m.submodules.reset = ResetSynchronizer(~locked)
 
 
 class Ecp5Clocks(Elaboratable):
-    """Domain ``sync`` of ``clock_hz`` from an oscillator of ``input_hz`` on ``port``."""
+    """Drives domain ``sync`` at ``clock_hz`` from an oscillator of ``input_hz`` on ``port``."""
 
     def __init__(self, port: SingleEndedPort, input_hz: float, clock_hz: float) -> None:
         self._port, self._input_hz, self._clock_hz = port, input_hz, clock_hz
@@ -36,12 +35,12 @@ class Ecp5Clocks(Elaboratable):
             a_FREQUENCY_PIN_CLKI=f"{self._input_hz / 1e6:g}", a_FREQUENCY_PIN_CLKOP=f"{self._clock_hz / 1e6:g}",
             a_ICP_CURRENT="12", a_LPF_RESISTOR="8",  # loop filter for this range, as the vendor's tool sets it
         )
-        _domain(m, clock, locked)
+        _drive(m, clock, locked)
         return m
 
 
 class Ice40Clocks(Elaboratable):
-    """Domain ``sync`` of ``clock_hz`` from an oscillator of ``input_hz`` on ``port``, a pad that feeds a PLL."""
+    """Drives domain ``sync`` at ``clock_hz`` from an oscillator of ``input_hz`` on ``port``, a pad that feeds a PLL."""
 
     def __init__(self, port: SingleEndedPort, input_hz: float, clock_hz: float) -> None:
         self._port = port
@@ -56,5 +55,5 @@ class Ice40Clocks(Elaboratable):
             p_FILTER_RANGE=self._settings.filter_range,
             i_PACKAGEPIN=self._port.io, i_RESETB=1, i_BYPASS=0, o_PLLOUTGLOBAL=clock, o_LOCK=locked,
         )
-        _domain(m, clock, locked)
+        _drive(m, clock, locked)
         return m

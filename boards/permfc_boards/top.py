@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Elaboratable, Module
+from amaranth.hdl import ClockDomain, Elaboratable, Module
 from amaranth.lib import io
 from amaranth.lib.wiring import Out
 
@@ -48,6 +48,7 @@ class Top(Elaboratable):
         m = Module()
         board = self._board
         if not isinstance(platform, SimulatedPlatform):
+            m.domains.sync = ClockDomain()
             oscillator = platform.request(board.oscillator, dir="-")
             m.submodules.clocks = board.clocks(oscillator, platform.lookup(board.oscillator).clock.frequency, self.link.clock_hz)
         m.submodules.system = system = self._system

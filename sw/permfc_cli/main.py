@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from permfc.errors import PermfcError
 
 from .bench.command import bench
+from .build import build
 from .compress import compress
 from .console import messages
 from .demo.command import demo
@@ -25,7 +26,8 @@ from .simulate import simulate
 from .synth import synth
 
 USER_ERROR = 2
-_EXTRAS = {"amaranth": "sim", "torch": "train"}  # optional packages without which a subcommand cannot start, and the extra that installs each
+# Optional packages without which a subcommand cannot start, and the extra that installs each.
+_EXTRAS = {"amaranth": "sim", "amaranth_boards": "synth", "torch": "train"}
 
 
 class _Group(TyperGroup):
@@ -57,7 +59,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compress, features, finetune, info, pack, simulate, report, synth, export_rtl, demo, bench):
+for command in (compress, features, finetune, info, pack, simulate, report, synth, build, export_rtl, demo, bench):
     app.command()(command)
 
 
