@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from permfc.errors import ConfigError
 from permfc.memory.part import FlashPart
 
 from ..orders import ADDRESS_BITS
@@ -48,9 +49,18 @@ class FlashReader(wiring.Component):
     flash_io_i : In(4)
     initialised : Out(1)
         The flash is in continuous read.
+
+    Raises
+    ------
+    ConfigError
+        If the bus is not 16, 32 or 64 bits wide, or three bytes do not address the part.
     """
 
     def __init__(self, part: FlashPart, clock_hz: float, bus_bits: int, *, pin_delay: int = 0) -> None:
+        if bus_bits not in (16, 32, 64):
+            raise ConfigError(f"The bus of {part.name} must have 16, 32 or 64 bits, not {bus_bits}")
+        if part.size > 1 << FLASH_ADDRESS_BITS or part.size & (part.size - 1):
+            raise ConfigError(f"{part.name} has {part.size} bytes; the flash reader addresses a power of two, {1 << FLASH_ADDRESS_BITS} at most")
         self.part, self.clock_hz, self.bus_bits, self.pin_delay = part, clock_hz, bus_bits, pin_delay
         super().__init__({
             "s_axi_araddr": In(ADDRESS_BITS), "s_axi_arlen": In(8), "s_axi_arsize": In(3), "s_axi_arburst": In(2),
@@ -129,7 +139,7 @@ class FlashReader(wiring.Component):
             with m.State("Rest"):
                 m.d.comb += self.s_axi_arready.eq(1)
                 m.d.sync += [
-                    outside.eq(word[FLASH_ADDRESS_BITS - byte_bits:].any()),
+                    outside.eq(self.s_axi_araddr[ceil_log2(self.part.size):].any()),
                     first.eq(~selected | (address != word[:len(address)])),
                 ]
                 with m.If(self.s_axi_arvalid):
