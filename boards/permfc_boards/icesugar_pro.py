@@ -25,7 +25,7 @@ ICESUGAR_PRO = Board(
     image_address=0,
     config=_CONFIG,
     baud=1_000_000,
-    link_buffers={"largest_payload": 1024, "receive_bytes": 8192},
+    link_buffers={"largest_payload": 1024, "receive_bytes": 4096},
     lamps=(),  # one RGB LED, left alone
     programmer=("-c", "cmsisdap"),
 )

@@ -19,7 +19,7 @@ def _ulx3s(size: str, platform: type, lanes: int) -> Board:
     )
     return Board(
         name=device.name, platform=platform, device=device, oscillator="clk25", clocks=Ecp5Clocks, memory="sdr-100", image_address=0, config=config,
-        baud=3_000_000, link_buffers={"largest_payload": 1024, "receive_bytes": 8192}, lamps=(("led", 0), ("led", 1), ("led", 2)),
+        baud=3_000_000, link_buffers={"largest_payload": 1024, "receive_bytes": 4096}, lamps=(("led", 0), ("led", 1), ("led", 2)),
         programmer=("-b", "ulx3s"),
     )
 
