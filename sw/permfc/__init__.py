@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .config import EngineConfig
-from .errors import ConfigError, DeviceError, FormatError, InputError, ModelError, PermfcError, ToolError
+from .errors import ConfigError, DeviceError, FormatError, InputError, LinkError, ModelError, PermfcError, PortError, ToolError, VersionError
 from .network import Kind, Layer, Network, Segments
+from .opening import open
 
 __all__ = [
     "ConfigError",
@@ -14,9 +15,13 @@ __all__ = [
     "InputError",
     "Kind",
     "Layer",
+    "LinkError",
     "ModelError",
     "Network",
     "PermfcError",
+    "PortError",
     "Segments",
     "ToolError",
+    "VersionError",
+    "open",
 ]

@@ -28,5 +28,17 @@ class DeviceError(PermfcError, RuntimeError):
     """A device reported an error, or did not answer in time."""
 
 
+class PortError(DeviceError):
+    """A port cannot be opened: it does not exist, is taken, or is not the user's to open."""
+
+
+class LinkError(DeviceError):
+    """The link to a device broke: silent, reset or unplugged. The device must be opened again."""
+
+
+class VersionError(DeviceError):
+    """A device and this program are of different versions."""
+
+
 class ToolError(PermfcError, RuntimeError):
     """A program that a job needs is missing or failed."""

@@ -1,0 +1,54 @@
+"""``permfc.open("sim:...")``: the simulated engine by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from permfc.config import EngineConfig
+from permfc.errors import ConfigError
+from permfc.memory import memory as named_memory
+
+from .device import SimDevice
+from .verilator import Progress
+
+PARAMETERS = [field.name for field in fields(EngineConfig)]
+
+
+def open_simulation(text: str, *, config: EngineConfig | None = None, progress: Progress | None = None, **options: object) -> SimDevice:
+    """A simulated engine.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME=VALUE,...``: parameters of EngineConfig, and ``memory``, the name of a preset. What is not given is that of ``config``.
+    config : EngineConfig, optional
+    progress : callable, optional
+        Told about the steps of the build.
+    **options
+        Other parameters of :class:`permfc_sim.device.SimDevice`.
+
+    Raises
+    ------
+    ConfigError
+        If ``text`` is not of that form, or a value is out of its range.
+    ToolError
+        If the simulator cannot be built.
+    """
+    given = dict(_pair(item) for item in text.split(",") if item)
+    if "memory" in given:
+        options["memory"] = named_memory(given.pop("memory"))
+    numbers = {name: _integer(name, value) for name, value in given.items()}
+    return SimDevice(EngineConfig(**{**(config or EngineConfig()).as_dict(), **numbers}), progress=progress, **options)
+
+
+def _pair(item: str) -> tuple[str, str]:
+    name, _, value = item.partition("=")
+    if name not in (*PARAMETERS, "memory") or not value:
+        raise ConfigError(f"{item!r} in the name of a simulated device must be NAME=VALUE with one of {', '.join(PARAMETERS)}, memory")
+    return name, value
+
+
+def _integer(name: str, value: str) -> int:
+    if not value.isdecimal():
+        raise ConfigError(f"{name} of a simulated device must be an integer, not {value!r}")
+    return int(value)
