@@ -56,6 +56,8 @@ class SimulatedBoard:
 
     Members
     -------
+    name : str
+        The board's.
     port : str
         Path of the pseudo-terminal, as of a serial port.
 
@@ -75,6 +77,7 @@ class SimulatedBoard:
         self._terminal, self._line = os.openpty()
         tty.setraw(self._line)
         self.port = os.ttyname(self._line)
+        self.name = board.name
         self._thread = threading.Thread(target=self._serve, name=board.name, daemon=True)
         self._thread.start()
 
