@@ -300,3 +300,27 @@ async def idle_refreshes_come_early(dut) -> None:
     await master.until(lambda: master.cycle >= begin + 12 * REFI)
     assert 11 <= master.commands["REFRESH"] <= 13
     assert master.commands["ACTIVATE"] == master.commands["READ"] == 0
+
+
+@cocotb.test()
+@cocotb.parametrize(channel=["r", "w", "b"])
+async def a_bus_that_stands_still_holds_up_no_refresh(dut, channel: str) -> None:
+    """Longer than refreshes may be late, three times in the middle of reads and writes; the rows that were in use are opened again."""
+    master = await filled(dut, 12)
+    rng = random.Random(13)
+    half = CAPACITY // 2
+    reads = [master.read(*random_place(rng, 0, half)) for _ in range(12)]
+    for address in range(half, CAPACITY, LONGEST):
+        contents.write(master.write(address, random_words(rng, LONGEST // BUS_BYTES)))
+    for _ in range(3):
+        moving = master.cycle + rng.randrange(60, 200)
+        await master.until(lambda moving=moving: master.cycle >= moving)
+        master.chances[channel] = 0.0
+        standing = master.cycle + 11 * REFI
+        await master.until(lambda standing=standing: master.cycle >= standing)
+        master.chances[channel] = 1.0
+    await master.finish()
+    reads += [master.read(address, LONGEST // BUS_BYTES) for address in range(half, CAPACITY, LONGEST)]
+    await master.finish()
+    for burst in reads:
+        contents.check(burst)

@@ -20,6 +20,8 @@ class RowCommand(data.StructLayout):
 class BankPreparer(wiring.Component):
     """Keeps rows open, and closes one only for another of its bank. A piece whose row is open passes in three cycles.
 
+    While ``hold``, a piece that streams comes to its end, or is paused where it waits for the bus; then its row is opened again after ``hold``.
+
     Members
     -------
     pieces : In(stream of Piece)
@@ -28,14 +30,18 @@ class BankPreparer(wiring.Component):
     commands : Out(stream of RowCommand)
     hold : In(1)
         Take no piece.
-    streaming, streaming_bank : In(1), In(2)
-        The bank in which a piece streams must stay open.
+    streaming, streaming_bank, streaming_row : In(1), In(2), In
+        The row in which a piece streams must stay open, unless it is paused.
+    waits : In(1)
+        The piece that streams waits for the bus.
+    paused : Out(1)
+        It may not go on.
     written : In(1)
         A word is written in this cycle.
     close : In(1)
         All banks are precharged in this cycle; only when ``at_rest``.
     at_rest : Out(1)
-        In the cycle before there was no piece, here or in streaming, and every bank may be precharged. True for as long as ``hold`` stays.
+        In the cycle before nothing moved, here or in streaming, and every bank may be precharged. True for as long as ``hold`` stays.
     """
 
     def __init__(self, geometry: Geometry, timing: SdramTiming) -> None:
@@ -47,6 +53,9 @@ class BankPreparer(wiring.Component):
             "hold": In(1),
             "streaming": In(1),
             "streaming_bank": In(BANK_BITS),
+            "streaming_row": In(geometry.row_bits),
+            "waits": In(1),
+            "paused": Out(1),
             "written": In(1),
             "close": In(1),
             "at_rest": Out(1),
@@ -60,6 +69,7 @@ class BankPreparer(wiring.Component):
         found, is_open = Signal(self.geometry.row_bits), Signal()
         wait = Signal(range(max(timing.rp, timing.rcd)))
         granted, closable = Signal(), Signal()
+        pending, closed = Signal(), Signal()  # a piece is here; all banks were closed while another one is paused
         m.d.comb += [
             granted.eq(self.commands.valid & self.commands.ready),
             command.bank.eq(piece.bank),
@@ -69,12 +79,21 @@ class BankPreparer(wiring.Component):
         m.d.sync += closable.eq(resting & ~(self.streaming & (self.streaming_bank == piece.bank)))
 
         with m.FSM() as fsm:
-            m.d.sync += self.at_rest.eq(fsm.ongoing("Empty") & resting & ~self.streaming)
+            stands = fsm.ongoing("Empty") | self.paused & (fsm.ongoing("Precharge") | fsm.ongoing("Ready"))
+            m.d.sync += self.at_rest.eq(stands & resting & (~self.streaming | self.paused))
+
+            def restore_if_closed() -> None:
+                """Open the row of the paused piece, once the banks were closed and ``hold`` is over."""
+                with m.If(closed & ~self.hold):
+                    m.next = "Restore"
+
             with m.State("Empty"):
-                m.d.comb += self.pieces.ready.eq(~self.hold)
-                m.d.sync += piece.eq(self.pieces.payload)
-                with m.If(self.pieces.valid & ~self.hold):
+                m.d.comb += self.pieces.ready.eq(~self.hold & ~self.paused)
+                m.d.sync += [piece.eq(self.pieces.payload), pending.eq(0)]
+                with m.If(self.pieces.valid & self.pieces.ready):
+                    m.d.sync += pending.eq(1)
                     m.next = "Look"
+                restore_if_closed()
             with m.State("Look"):
                 m.d.sync += [found.eq(rows[piece.bank]), is_open.eq(opened.bit_select(piece.bank, 1))]
                 m.next = "Judge"
@@ -86,11 +105,12 @@ class BankPreparer(wiring.Component):
                 with m.Else():
                     m.next = "Activate"
             with m.State("Precharge"):
-                m.d.comb += self.commands.valid.eq(closable)
+                m.d.comb += self.commands.valid.eq(closable & ~self.paused)
                 m.d.sync += wait.eq(timing.rp - 2)
                 with m.If(granted):
                     m.d.sync += opened.bit_select(piece.bank, 1).eq(0)
                     m.next = "Wait Precharge"
+                restore_if_closed()
             with m.State("Wait Precharge"):
                 m.d.sync += wait.eq(wait - 1)
                 with m.If(wait == 0):
@@ -109,8 +129,29 @@ class BankPreparer(wiring.Component):
                 m.d.comb += self.prepared.valid.eq(1)
                 with m.If(self.prepared.ready):
                     m.next = "Empty"
+                restore_if_closed()
+            with m.State("Restore"):
+                m.d.comb += [
+                    self.commands.valid.eq(1),
+                    command.activate.eq(1),
+                    command.bank.eq(self.streaming_bank),
+                    command.row.eq(self.streaming_row),
+                ]
+                m.d.sync += [closed.eq(0), wait.eq(max(timing.rcd - 1, 1))]  # PREPARATION_CYCLES to the next ACTIVATE
+                with m.If(granted):
+                    m.d.sync += [opened.bit_select(self.streaming_bank, 1).eq(1), rows[self.streaming_bank].eq(self.streaming_row)]
+                    m.next = "Wait Restore"
+            with m.State("Wait Restore"):
+                m.d.sync += wait.eq(wait - 1)
+                with m.If(wait == 0):
+                    m.d.sync += self.paused.eq(0)
+                    m.next = "Empty"
+                    with m.If(pending):
+                        m.next = "Look"
+        with m.If(self.hold & self.waits):
+            m.d.sync += self.paused.eq(1)
         with m.If(self.close):
-            m.d.sync += opened.eq(0)
+            m.d.sync += [opened.eq(0), closed.eq(self.paused)]
         return m
 
     def _timers(self, m: Module, activating: Signal) -> Value:

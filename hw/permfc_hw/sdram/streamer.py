@@ -43,8 +43,12 @@ class Streamer(wiring.Component):
     slot : Out(Slot)
     begins_word : Out(1)
         A bus word of a read begins in this cycle.
-    streaming, bank : Out(1), Out(2)
-        The bank that has to stay open.
+    streaming, bank, row : Out(1), Out(2), Out
+        The row that has to stay open.
+    waits : Out(1)
+        The piece cannot go on in this cycle, and is between two bus words.
+    paused : In(1)
+        It may not, since its row is closed; only while ``waits``.
     responses : Out(stream of 1 bit)
         A burst is written: 1 if it was refused.
     """
@@ -63,6 +67,9 @@ class Streamer(wiring.Component):
             "begins_word": Out(1),
             "streaming": Out(1),
             "bank": Out(BANK_BITS),
+            "row": Out(geometry.row_bits),
+            "waits": Out(1),
+            "paused": In(1),
             "responses": Out(stream.Signature(1)),
         })
 
@@ -73,8 +80,8 @@ class Streamer(wiring.Component):
         number = piece.column[:self.geometry.part_bits]  # of the word in its bus word
         may_drive = self._bus_is_free(m)
         m.d.comb += [
-            reads.eq(active & ~piece.write & (self.room | (number != 0))),
-            writes.eq(active & piece.write & self.writes.valid & may_drive & ~self.responses.valid),
+            reads.eq(active & ~self.paused & ~piece.write & (self.room | (number != 0))),
+            writes.eq(active & ~self.paused & piece.write & self.writes.valid & may_drive & ~self.responses.valid),
             moves.eq(reads | writes),
             ends.eq(moves & (piece.words == 0)),
             self.pieces.ready.eq(~active | ends),
@@ -89,6 +96,8 @@ class Streamer(wiring.Component):
             self.begins_word.eq(reads & (number == 0)),
             self.streaming.eq(active),
             self.bank.eq(piece.bank),
+            self.row.eq(piece.row),
+            self.waits.eq(active & ~moves & (number == 0)),
             self.writes.ready.eq(writes & number.all()),
             self.data.eq(self.writes.payload.data.word_select(number, self.width)),
             self.strobe.eq(self.writes.payload.strobe.word_select(number, self.width // 8)),
