@@ -6,7 +6,9 @@ from dataclasses import fields
 
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError
+from permfc.image import required
 from permfc.memory import memory as named_memory
+from permfc.network import Network
 
 from .device import SimDevice
 from .verilator import Progress
@@ -14,14 +16,15 @@ from .verilator import Progress
 PARAMETERS = [field.name for field in fields(EngineConfig)]
 
 
-def open_simulation(text: str, *, config: EngineConfig | None = None, progress: Progress | None = None, **options: object) -> SimDevice:
+def open_simulation(text: str, *, network: Network | None = None, progress: Progress | None = None, **options: object) -> SimDevice:
     """A simulated engine.
 
     Parameters
     ----------
     text : str
-        ``NAME=VALUE,...``: parameters of EngineConfig, and ``memory``, the name of a preset. What is not given is that of ``config``.
-    config : EngineConfig, optional
+        ``NAME=VALUE,...``: parameters of EngineConfig, and ``memory``, the name of a preset.
+    network : Network, optional
+        The engine is large enough for it where ``text`` says nothing, and never smaller than EngineConfig's defaults.
     progress : callable, optional
         Told about the steps of the build.
     **options
@@ -38,7 +41,13 @@ def open_simulation(text: str, *, config: EngineConfig | None = None, progress: 
     if "memory" in given:
         options["memory"] = named_memory(given.pop("memory"))
     numbers = {name: _integer(name, value) for name, value in given.items()}
-    return SimDevice(EngineConfig(**{**(config or EngineConfig()).as_dict(), **numbers}), progress=progress, **options)
+    return SimDevice(EngineConfig(**{**_sizes(network), **numbers}), progress=progress, **options)
+
+
+def _sizes(network: Network | None) -> dict[str, int]:
+    """The default engine's parameters, raised to what the network needs."""
+    sizes = EngineConfig().as_dict()
+    return sizes | {name: max(sizes[name], least) for name, least in required(network).items()} if network else sizes
 
 
 def _pair(item: str) -> tuple[str, str]:

@@ -6,11 +6,12 @@ from importlib.metadata import entry_points
 
 from .device import Device, Progress
 from .errors import ConfigError, ToolError
+from .network import Network
 
 GROUP = "permfc.devices"  # of entry points: kind of device = function that opens one, called with what follows the colon
 
 
-def open(name: str, *, progress: Progress | None = None, **options: object) -> Device:  # noqa: A001
+def open(name: str, *, network: Network | None = None, progress: Progress | None = None, **options: object) -> Device:
     """Open a device.
 
     Parameters
@@ -18,6 +19,8 @@ def open(name: str, *, progress: Progress | None = None, **options: object) -> D
     name : str
         ``serial:PORT`` or ``serial:PORT@BAUD``: a board, see :class:`permfc.serial_device.SerialDevice`. ``sim`` or ``sim:NAME=VALUE,...``: the
         simulated engine, see :func:`permfc_sim.opening.open_simulation`. Other packages add kinds by entry points in the group ``permfc.devices``.
+    network : Network, optional
+        What will be loaded: a simulated engine is made large enough for it.
     progress : callable, optional
         Called with (what, steps done, steps) while opening takes long.
     **options
@@ -45,4 +48,4 @@ def open(name: str, *, progress: Progress | None = None, **options: object) -> D
         opener = found[kind].load()
     except ModuleNotFoundError as error:
         raise ToolError(f"Device {name} needs {error.name}, which is missing; run: pip install 'permfc[{kind}]'") from error
-    return opener(rest, progress=progress, **options)
+    return opener(rest, network=network, progress=progress, **options)

@@ -14,6 +14,7 @@ from .format import Register
 from .link.protocol import PATIENCE_CYCLES, Command, Identity, Status
 from .link.serial_line import SerialLine
 from .link.session import MARGIN_SECONDS, TIMEOUT_SECONDS, Line, Refusal, Session
+from .network import Network
 
 DEFAULT_BAUD = 3_000_000      # of most boards
 PIECE_BYTES = 1 << 16         # compared, written and verified at once
@@ -25,9 +26,9 @@ _RESULT = np.dtype("<i4")
 
 
 def open_serial(
-    name: str, *, timeout: float = TIMEOUT_SECONDS, margin: float = MARGIN_SECONDS, progress: Progress | None = None
+    name: str, *, timeout: float = TIMEOUT_SECONDS, margin: float = MARGIN_SECONDS, network: Network | None = None, progress: Progress | None = None
 ) -> SerialDevice:
-    """The board at ``PORT`` or ``PORT@BAUD``; see :class:`SerialDevice`. There is no ``progress``: it takes milliseconds."""
+    """The board at ``PORT`` or ``PORT@BAUD``; see :class:`SerialDevice`. It is what it is, whatever ``network``, and there is no ``progress``."""
     port, _, baud = name.partition("@")
     if not port:
         raise ConfigError("A serial device needs a port: serial:/dev/ttyUSB0, for example; let permfc devices list the ports")
@@ -109,8 +110,8 @@ class SerialDevice(Device):
         board, address = self.identity.board, self.image_address
         if not self.identity.memory_writable:
             raise DeviceError(
-                f"The flash of {board} does not hold this image and the link cannot write it; make a file with permfc pack --bus-bits "
-                f"{self.identify().bus_bits} -o net.img, program it with openFPGALoader -b {board} -f -o 0x{address:x} net.img, and load again"
+                f"The flash of {board} does not hold this image, and the link cannot write it; make a file with permfc pack --bus-bits "
+                f"{self.identify().bus_bits} -o net.img, and program it: openFPGALoader -o {address} --file-type raw net.img"
             )
 
     def _holds(self, address: int, data: bytes) -> bool:

@@ -16,12 +16,15 @@ from .build import build
 from .compress import compress
 from .console import messages
 from .demo.command import demo
+from .devices import devices
 from .export_rtl import export_rtl
 from .features import features
 from .finetune import finetune
 from .info import info
 from .pack import pack
 from .report.command import report
+from .run import run
+from .selftest import selftest
 from .simulate import simulate
 from .synth import synth
 
@@ -59,7 +62,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compress, features, finetune, info, pack, simulate, report, synth, build, export_rtl, demo, bench):
+for command in (compress, features, finetune, info, pack, simulate, report, synth, build, run, devices, selftest, export_rtl, demo, bench):
     app.command()(command)
 
 

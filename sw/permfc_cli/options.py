@@ -15,3 +15,6 @@ Kernel = Annotated[
     str | None, typer.Option(metavar="out-in|in-out", help="Order of a weight's dimensions in .npz, .safetensors or .pt, if its name does not tell.")
 ]
 NetworkFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A compressed network (.safetensors) or an image.")]
+DeviceName = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="serial:PORT, serial:PORT@BAUD, sim, or sim:NAME=VALUE,... with parameters of the engine.")
+]

@@ -1,0 +1,79 @@
+"""``permfc run``."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import permfc
+from permfc.device import Counters
+from permfc.errors import DeviceError
+from permfc.files import write_file
+
+from . import console, inputs
+from .options import AsJson, DeviceName, NetworkFile
+
+
+def run(
+    file: NetworkFile,
+    device: DeviceName,
+    x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy [batch, inputs] or [inputs].")],
+    y: Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go, .npy float32 [batch, outputs].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a network on a device, a board or the simulated engine, and check every result bit for bit against the golden model.
+
+    What the device's memory holds already is not loaded again.
+
+    **Examples**
+
+    - `permfc run lenet.safetensors --device serial:/dev/ttyUSB0 --input digits.npy -o logits.npy`
+
+    - `permfc run lenet.safetensors --device sim:lanes=32,memory=sdr-100 --input digits.npy --json`
+    """
+    network, _ = inputs.read_network(file)
+    quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
+    golden, results, counted = network.compute(quantised), [], []
+    with console.progress() as steps, permfc.open(device, network=network, progress=steps) as opened:
+        opened.load(network, steps)
+        for number, row in enumerate(quantised):
+            results.append(opened.run(row))
+            counted.append(opened.counters())
+            steps("run", number + 1, len(quantised))
+        clock_hz, config = opened.clock_hz, opened.identify()
+    if y is not None:
+        stream = io.BytesIO()
+        np.save(stream, np.array(results).astype(np.float32) * network.output_scale)
+        write_file(y, stream.getvalue())
+    mismatches = int(np.count_nonzero(np.array(results) != golden))
+    means = _means(counted)
+    seconds = means["cycles"] / clock_hz
+    figures = {
+        "file": str(file), "device": device, "config": config.as_dict(), "clock_hz": clock_hz, "inputs": len(results),
+        "results": golden.size, "mismatches": mismatches, "counters": means, "seconds": seconds,
+    }
+    console.show(as_json, figures, _table(figures))
+    if mismatches:
+        raise DeviceError(f"{mismatches} of {golden.size} results differ from the golden model; run permfc selftest --device {device}")
+
+
+def _means(counted: list[Counters]) -> dict[str, float]:
+    """The mean of each counter over the inputs."""
+    rows = [asdict(counters) for counters in counted]
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _table(figures: dict) -> console.Table:
+    title = f"{figures['file']} on {figures['device']}: {figures['inputs']} inputs"
+    table = console.table(title, {"counted in the engine": "left", "per input": "right"})
+    for counter, mean in figures["counters"].items():
+        table.add_row(counter.replace("_", " "), f"{mean:,.1f}")
+    table.add_row(f"microseconds at {figures['clock_hz'] / 1e6:g} MHz", f"{figures['seconds'] * 1e6:,.1f}")
+    table.add_section()
+    table.add_row("results equal to the golden model", f"{figures['results'] - figures['mismatches']:,} of {figures['results']:,}")
+    return table

@@ -1,0 +1,35 @@
+"""The simulated engine and the reference board behind a serial port pass the same checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import permfc
+from device_conformance import CHECKS, Check
+from networks import random_network
+from permfc.device import Device
+from permfc.network import Network
+from reference_board import ReferenceBoard, Terminal
+
+
+@pytest.fixture(scope="module", params=["simulation", "serial port"])
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    if request.param == "simulation":
+        with permfc.open("sim:lanes=4,bus_bits=16") as opened:
+            yield opened
+    else:
+        with Terminal(ReferenceBoard()) as terminal, permfc.open(f"serial:{terminal.port}") as opened:
+            yield opened
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """More results than a reply of the reference board holds."""
+    return random_network(5, [40, 60, 150])
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_conformance(device: Device, network: Network, check: Check) -> None:
+    check(device, network)

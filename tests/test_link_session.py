@@ -1,0 +1,254 @@
+"""Session and SerialDevice against the reference board: what goes over the line, and a sentence for each thing that can be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import serial
+
+import permfc
+from command_line import fail, succeed
+from networks import random_inputs, random_network
+from permfc import image, model_file
+from permfc.errors import ConfigError, DeviceError, LinkError, PortError, VersionError
+from permfc.format import Register
+from permfc.link import frames
+from permfc.link.protocol import LINK_VERSION, Command
+from permfc.link.serial_line import SerialLine
+from permfc.link.session import Refusal, Session
+from permfc.selftest import selftest
+from permfc.serial_device import PIECE_BYTES, SerialDevice
+from reference_board import CONFIG, IDENTITY, DirectLine, ReferenceBoard, Terminal
+
+NETWORK = random_network(6, [30, 40, 12])
+
+
+def small(**changes: object) -> ReferenceBoard:
+    return ReferenceBoard(dataclasses.replace(IDENTITY, **changes))
+
+
+def opened(board: ReferenceBoard, **options: float) -> SerialDevice:
+    return SerialDevice(DirectLine(board), **({"timeout": 0.2, "margin": 0.01} | options))
+
+
+@pytest.mark.parametrize("content", [b"\0", b"\x7e\x7d\x5e\x5d\x20", bytes(range(256)) * 4])
+def test_frames_come_out_as_they_went_in(content: bytes) -> None:
+    decoder = frames.FrameDecoder()
+    wire = b"noise" + frames.encode(content) + frames.encode(content)[1:]
+    assert b"\x7e" not in frames.encode(content)[1:-1]
+    assert [frame for byte in wire for frame in decoder.feed(bytes([byte]))] == [content, content]
+    assert decoder.damaged == 1
+
+
+@pytest.mark.parametrize("bit", range(0, 8 * 14, 5))
+def test_a_flipped_bit_is_no_frame(bit: int) -> None:
+    wire = bytearray(frames.encode(b"eight by"))
+    wire[bit // 8] ^= 1 << bit % 8
+    assert b"eight by" not in frames.FrameDecoder().feed(bytes(wire[1:-1]))
+
+
+def test_a_load_sends_little_more_than_the_image() -> None:
+    board, data = ReferenceBoard(), np.random.default_rng(1).bytes(256 * 1024)
+    device = opened(board)
+    line = device._session._line
+    before = line.written
+    device.write_memory(4096, data)
+    assert board.memory[4096:4096 + len(data)] == data
+    assert len(data) / (line.written - before) > 0.95
+
+
+def test_what_the_memory_holds_is_not_sent_again() -> None:
+    board, data = ReferenceBoard(), np.random.default_rng(2).bytes(5 * PIECE_BYTES)
+    opened(board).write_memory(4096, data)
+    board.executed.clear()
+    opened(board).write_memory(4096, data)
+    assert Command.WRITE_MEMORY not in board.executed
+    board.memory[4096 + 3 * PIECE_BYTES] ^= 1
+    steps: list[tuple[str, int, int]] = []
+    opened(board).write_memory(4096, data, lambda *step: steps.append(step))
+    sent = board.executed.count(Command.WRITE_MEMORY) * (IDENTITY.largest_payload - 4)
+    assert PIECE_BYTES <= sent < PIECE_BYTES + IDENTITY.largest_payload
+    assert board.memory[4096:4096 + len(data)] == data
+    assert steps[-1] == ("load", len(data), len(data)) and [done for _, done, _ in steps] == sorted({done for _, done, _ in steps})
+
+
+def test_a_busy_engine_is_waited_for_in_its_own_time() -> None:
+    board = ReferenceBoard()
+    device = opened(board)
+    device.load(NETWORK)
+    board.busy = 3
+    x = random_inputs(1, NETWORK.inputs)
+    np.testing.assert_array_equal(device.run(x), NETWORK.compute(x))
+    board.busy = 1000
+    with pytest.raises(DeviceError, match="The engine was still busy after 1048576 cycles"):
+        device.wait(0.01)
+
+
+def test_memory_too_small() -> None:
+    device = opened(small(memory_bytes=4200))
+    needed = 4096 + len(image.pack(NETWORK, CONFIG))
+    with pytest.raises(DeviceError, match=f"The memory of reference has 4200 bytes, but {needed} are needed, {needed - 4200} more"):
+        device.load(NETWORK)
+
+
+def test_flash_runs_what_it_holds_and_names_the_way_to_another() -> None:
+    board, x = small(memory_writable=False), random_inputs(1, NETWORK.inputs)
+    device = opened(board)
+    with pytest.raises(DeviceError, match="The flash of reference does not hold this image, .*openFPGALoader -o 4096 --file-type raw net.img"):
+        device.load(NETWORK)
+    data = image.pack(NETWORK, CONFIG)
+    board.memory[4096:4096 + len(data)] = data
+    device.load(NETWORK)
+    np.testing.assert_array_equal(device.run(x), NETWORK.compute(x))
+
+
+def test_memory_that_forgets_is_found_out() -> None:
+    class Forgetful(ReferenceBoard):
+        def _write_memory(self, payload: bytes) -> tuple:
+            return super()._write_memory(payload[:-1] + bytes([payload[-1] ^ 1]))
+
+    with pytest.raises(DeviceError, match="The memory of reference does not hold what was written to 0x1000"):
+        opened(Forgetful()).load(NETWORK)
+
+
+@pytest.mark.parametrize(("changes", "found"), [
+    ({"link_version": LINK_VERSION + 1}, f"link version {LINK_VERSION + 1} and image format 2"),
+    ({"format_version": 1}, f"link version {LINK_VERSION} and image format 1"),
+])
+def test_versions_of_both_sides_are_named(changes: dict, found: str) -> None:
+    line = DirectLine(small(**changes))
+    with pytest.raises(VersionError, match=f"{found}, this program link version {LINK_VERSION} and image format 2"):
+        SerialDevice(line)
+    assert line.closed
+
+
+def test_silence_and_noise_are_no_board() -> None:
+    with pytest.raises(LinkError, match="No permfc board answers at bench with 3000000 baud"):
+        SerialDevice(DirectLine(ReferenceBoard(), to_board=lambda data: b""), timeout=0.05)
+    with pytest.raises(LinkError, match="What answers at bench with 3000000 baud is no permfc board"):
+        SerialDevice(DirectLine(ReferenceBoard(), to_host=lambda data: data[::-1]), timeout=0.05)
+
+
+def test_a_board_that_was_reset_is_not_taken_for_the_old_one() -> None:
+    board = ReferenceBoard()
+    device = opened(board)
+    device.load(NETWORK)
+    board.reset()
+    for _ in range(2):  # it stays so
+        with pytest.raises(LinkError, match="reference at bench was reset in the meantime; open it again and load the network"):
+            device.run(np.zeros(NETWORK.inputs, dtype=np.int8))
+    again, x = opened(board), random_inputs(2, NETWORK.inputs)
+    again.load(NETWORK)
+    np.testing.assert_array_equal(again.run(x), NETWORK.compute(x))
+
+
+def test_refusals() -> None:
+    session = Session(DirectLine(ReferenceBoard()))
+    with pytest.raises(Refusal, match="reference at bench refused WRITE_MEMORY: it found an address outside of its memory"):
+        session.ask(Command.WRITE_MEMORY, b"\xff\xff\xff\x7f" + bytes(8))
+    outside = (1 << 20).to_bytes(4, "little")
+    with pytest.raises(Refusal, match="refused WRITE_MEMORY"):
+        session.ask_all([(Command.WRITE_MEMORY, bytes(8))] * 3 + [(Command.WRITE_MEMORY, outside + b"x")] + [(Command.WRITE_MEMORY, bytes(8))] * 30)
+    assert session.ask(Command.READ_REGISTER, bytes(4)) == b"PFC1"
+
+
+def test_many_requests_count_through_all_sequence_numbers() -> None:
+    device = opened(ReferenceBoard(), margin=10)
+    for value in range(600):
+        device.write_register(Register.IMAGE_BASE, value << 12)
+        assert device.read_register(Register.IMAGE_BASE) == value << 12
+    assert device.repeats == 0
+
+
+def test_closed_means_closed() -> None:
+    device = opened(ReferenceBoard())
+    device.close()
+    device.close()
+    with pytest.raises(LinkError, match="bench is closed; open it again"):
+        device.read_register(Register.ID)
+
+
+def test_selftest() -> None:
+    assert [check.passed for check in selftest(opened(ReferenceBoard()))] == [True, True, True]
+    assert [check.passed for check in selftest(opened(small(memory_writable=False)))] == [True, None, False]
+
+    class Aliased(ReferenceBoard):
+        def _write_memory(self, payload: bytes) -> tuple:
+            address = int.from_bytes(payload[:4], "little") & ~(1 << 14)
+            return super()._write_memory(address.to_bytes(4, "little") + payload[4:])
+
+        def _crc(self, payload: bytes) -> tuple:
+            begin, end = (int.from_bytes(word, "little") for word in (payload[:4], payload[4:]))
+            begin &= ~(1 << 14)
+            return super()._crc(begin.to_bytes(4, "little") + (begin + end - int.from_bytes(payload[:4], "little")).to_bytes(4, "little"))
+
+    checks = list(selftest(opened(Aliased())))
+    assert checks[1].passed is False and "changed when others were written" in checks[1].detail
+
+
+def test_names_of_devices() -> None:
+    for name, message in {
+        "usb:1": "Device 'usb:1' is of no known kind; choose serial:... or sim:...",
+        "serial:": "A serial device needs a port",
+        "serial:/dev/null@fast": "The baud rate after @ must be a positive integer, not 'fast'",
+        "sim:lane=4": "'lane=4' in the name of a simulated device must be NAME=VALUE with one of lanes, bus_bits",
+        "sim:lanes=four": "lanes of a simulated device must be an integer, not 'four'",
+        "sim:lanes=5": "lanes must be a power of two from 4 to 64, not 5",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            permfc.open(name)
+
+
+def test_ports_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PortError, match="There is no port /dev/ttyNONE; plug the board in, and let permfc devices list the ports"):
+        permfc.open("serial:/dev/ttyNONE")
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(PortError, match="file is not a serial port"):
+        permfc.open(f"serial:{file}")
+    with Terminal(ReferenceBoard()) as terminal:
+        with permfc.open(f"serial:{terminal.port}"), pytest.raises(PortError, match=f"{terminal.port} is in use by another program"):
+            permfc.open(f"serial:{terminal.port}")
+        permfc.open(f"serial:{terminal.port}").close()
+
+        def forbidden(*_: object, **__: object) -> None:
+            raise serial.SerialException(errno.EACCES, "denied")
+
+        monkeypatch.setattr(serial, "Serial", forbidden)
+        monkeypatch.setattr("pathlib.Path.group", lambda path: "dialout")
+        with pytest.raises(PortError, match=f"You may not open {terminal.port}; add yourself to group dialout: sudo usermod -a -G dialout"):
+            SerialLine(terminal.port, 3_000_000, 1)
+
+
+def test_unplugged_in_the_middle() -> None:
+    terminal = Terminal(ReferenceBoard())
+    with terminal, permfc.open(f"serial:{terminal.port}", timeout=1) as device:
+        device.load(NETWORK)
+        terminal.unplug()
+        with pytest.raises(LinkError, match="is gone: the board was unplugged or lost its power|gave no answer"):
+            device.run(np.zeros(NETWORK.inputs, dtype=np.int8))
+    with Terminal(ReferenceBoard()) as other, permfc.open(f"serial:{other.port}") as device:
+        assert device.memory_crc(0, 4) == zlib.crc32(bytes(4))
+
+
+def test_command_line(tmp_path: Path) -> None:
+    network, x, y = tmp_path / "net.safetensors", tmp_path / "x.npy", tmp_path / "y.npy"
+    model_file.save(NETWORK, network)
+    np.save(x, np.random.default_rng(1).normal(size=(3, NETWORK.inputs)))
+    with Terminal(ReferenceBoard()) as terminal:
+        device = f"serial:{terminal.port}"
+        figures = json.loads(succeed("run", network, "--device", device, "-i", x, "-o", y, "--json").stdout)
+        assert (figures["inputs"], figures["mismatches"]) == (3, 0)
+        np.testing.assert_allclose(np.load(y), NETWORK.predict(np.load(x)))
+        assert "results equal to the golden model" in succeed("run", network, "--device", device, "-i", x).stdout
+        assert "reference, 100 MHz, 1 MiB memory" in " ".join(succeed("devices", terminal.port).stdout.split())
+        assert json.loads(succeed("devices", terminal.port, "/dev/none", "--json").stdout)["devices"][1]["identity"] is None
+        checks = json.loads(succeed("selftest", "--device", device, "--json").stdout)["checks"]
+        assert [check["passed"] for check in checks] == [True, True, True]
+    assert "There is no port" in fail("run", network, "--device", "serial:/dev/none", "-i", x)
