@@ -139,7 +139,7 @@ class BankPreparer(wiring.Component):
                 ]
                 m.d.sync += [closed.eq(0), wait.eq(max(timing.rcd - 1, 1))]  # PREPARATION_CYCLES to the next ACTIVATE
                 with m.If(granted):
-                    m.d.sync += [opened.bit_select(self.streaming_bank, 1).eq(1), rows[self.streaming_bank].eq(self.streaming_row)]
+                    m.d.sync += opened.bit_select(self.streaming_bank, 1).eq(1)  # its row number is still known
                     m.next = "Wait Restore"
             with m.State("Wait Restore"):
                 m.d.sync += wait.eq(wait - 1)
