@@ -19,13 +19,12 @@ from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
 from permfc.format import Status as EngineStatus
 from permfc.image import predicted_traffic
 from permfc.link.frames import FrameDecoder, encode
-from permfc.link.protocol import BYTES_PER_REQUEST, LINK_VERSION, Command, Identity, Status
+from permfc.link.protocol import CRC_BYTES, LINK_VERSION, Command, Identity, Status
 
 CONFIG = EngineConfig(lanes=4, bus_bits=16)
 IDENTITY = Identity(
     LINK_VERSION, VERSION, "reference", True, clock_hz=100_000_000, memory_bytes=1 << 20, image_address=4096, receive_bytes=2048, largest_payload=512,
 )
-Replies = list[bytes]
 
 
 class Engine:
@@ -81,6 +80,7 @@ class ReferenceBoard:
         self.identity = identity
         self.memory = bytearray(identity.memory_bytes)
         self.executed: list[Command] = []
+        self.overflows = 0  # frames that found no room
         self.busy = 0  # replies BUSY that WAIT gives before it gives OK
         self.reset()
 
@@ -90,9 +90,14 @@ class ReferenceBoard:
         self.decoder = FrameDecoder()
 
     def feed(self, data: bytes) -> bytes:
-        frames = self.decoder.feed(data)
-        assert sum(map(len, frames)) <= self.identity.receive_bytes + len(frames) * BYTES_PER_REQUEST
-        return b"".join(self._reply(frame) for frame in frames if len(frame) >= 2)
+        replies, room = [], self.identity.receive_bytes
+        for frame in self.decoder.feed(data):
+            room -= len(frame) + CRC_BYTES
+            if room < 0:
+                self.overflows += 1
+            elif len(frame) >= 2:
+                replies.append(self._reply(frame))
+        return b"".join(replies)
 
     def _reply(self, frame: bytes) -> bytes:
         sequence, command, payload = frame[0], frame[1], frame[2:]

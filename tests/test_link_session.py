@@ -61,6 +61,7 @@ def test_a_load_sends_little_more_than_the_image() -> None:
     device.write_memory(4096, data)
     assert board.memory[4096:4096 + len(data)] == data
     assert len(data) / (line.written - before) > 0.95
+    assert board.overflows == 0
 
 
 def test_what_the_memory_holds_is_not_sent_again() -> None:

@@ -176,6 +176,7 @@ class SerialDevice(Device):
 
     def clear(self) -> None:
         """Discard input, results and error: the engine is as after a reset, the image stays."""
+        self.read_register(Register.ID)  # a board that was reset says so; it would take HELLO
         self._session.hello()
 
     def close(self) -> None:

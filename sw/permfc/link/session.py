@@ -163,8 +163,9 @@ class Session:
         except LinkError as error:
             self._failure = error
             raise
-        if len(requests) == 1 and not waits and self.repeats == repeats:
-            self._slowness = max(1.0, (time.monotonic() - began) / needed)
+        if len(requests) == 1 and not waits:
+            taken = (time.monotonic() - began) / needed
+            self._slowness = max(1.0, taken if self.repeats == repeats else min(taken, 2 * self._slowness))  # sent again: lost, or only late
         self._next = window.next
         if window.refused:
             raise Refusal(self._name, *window.refused)
@@ -183,7 +184,6 @@ class Session:
                 if time.monotonic() >= progressed + limit:
                     raise self._silence(limit)
                 repeats += 1
-                self._slowness *= 2
                 self.repeats += window.go_back()
             elif window.take(reply):
                 progressed, repeats = time.monotonic(), 0
