@@ -17,6 +17,8 @@ from .window import Request, Window
 
 TIMEOUT_SECONDS = 3.0   # without progress until the board is given up
 MARGIN_SECONDS = 0.25   # that operating system and USB may add to an answer before a request is sent again
+LATENCY_SECONDS = 0.001  # that they usually add
+FEWEST_TRIES = 4        # before silence is believed
 SLOWEST_CLOCK_HZ = 10e6  # assumed of a board that has not told its clock yet
 BITS_PER_BYTE = 10      # on the line: start and stop bit included
 
@@ -178,7 +180,7 @@ class Session:
         repeats = 0
         while not window.finished:
             began = self._send(window)
-            patience = (self._margin + 2 * self._slowness * needed) * 2**repeats
+            patience = min((self._margin + 2 * self._slowness * needed) * 2**repeats, limit / FEWEST_TRIES)
             reply = self._hear(window, min(began + patience, progressed + limit))
             if reply is None:
                 if time.monotonic() >= progressed + limit:
@@ -225,7 +227,8 @@ class Session:
         """What line and board need for the requests that may be in flight together, and for an answer as large as HELLO's."""
         sizes = [len(payload) + BYTES_PER_REQUEST for _, payload in requests]
         in_flight = min(sum(sizes), max(sizes[0], self.identity.receive_bytes if self.identity else 0))
-        return (in_flight + REPLY_HEADER.size + IDENTITY.size) * BITS_PER_BYTE / self._line.baud + cycles / self._clock_hz
+        on_the_line = (in_flight + REPLY_HEADER.size + IDENTITY.size) * BITS_PER_BYTE / self._line.baud
+        return LATENCY_SECONDS + on_the_line + cycles / self._clock_hz
 
     @property
     def _clock_hz(self) -> float:
