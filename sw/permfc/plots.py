@@ -165,3 +165,25 @@ def _class_profile(axis: Axes, found: np.ndarray, layer: Layer) -> None:
     axis.step(ranks, np.sort(largest.weights()[0]), where="mid", color=BLUE, linewidth=1.4, label="common sequence")
     axis.set(xlabel="rank within the segment", ylabel="weight, steps", title=f"one class of {largest.features} features")
     axis.legend(loc="upper left", fontsize=7)
+
+
+def comparison_plot(names: Sequence[str], figures: dict[str, Sequence[float | None]], path: str | Path) -> None:
+    """Bars of several quantities side by side, on logarithmic axes, one bar a layout of the weights.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Layouts, from the top.
+    figures : dict of str to sequence of float or None
+        Values of each quantity by its axis label; None where there is none.
+    path : str or Path
+        Where to save it; the suffix gives the format.
+    """
+    with drawing(path, 3.2 * len(figures), 0.8 + 0.28 * len(names), ncols=len(figures), sharey=True) as (_, panels):
+        for axes, (label, values) in zip(panels, figures.items(), strict=True):
+            known = [value if value is not None else np.nan for value in values]
+            axes.barh(range(len(names)), known, 0.7, color=[BLUE if name.startswith("permfc") else GREY for name in names])
+            axes.set_xscale("log")
+            axes.set_xlabel(label)
+        panels[0].set_yticks(range(len(names)), names)
+        panels[0].invert_yaxis()

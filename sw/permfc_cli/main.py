@@ -13,6 +13,7 @@ from permfc.errors import PermfcError
 
 from .bench.command import bench
 from .build import build
+from .compare import compare
 from .compress import compress
 from .console import messages
 from .demo.command import demo
@@ -62,7 +63,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compress, features, finetune, info, pack, simulate, report, synth, build, run, devices, selftest, export_rtl, demo, bench):
+for command in (compress, features, finetune, info, pack, simulate, compare, report, synth, build, run, devices, selftest, export_rtl, demo, bench):
     app.command()(command)
 
 

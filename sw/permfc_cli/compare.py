@@ -1,0 +1,93 @@
+"""``permfc compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from permfc.errors import ConfigError
+from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory
+from permfc.memory import memory as named_memory
+from permfc.plots import comparison_plot
+
+from . import console, inputs
+from .options import AsJson, NetworkFile
+
+if TYPE_CHECKING:
+    from permfc.memory.comparison import Cost
+
+
+def compare(
+    file: NetworkFile,
+    x: Annotated[Path | None, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy: which weights can be skipped.")] = None,
+    memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(name for name in MEMORY_NAMES if name != 'axi')}.")] = "sdr-100",
+    idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
+    bus_bits: Annotated[int | None, typer.Option(help="Bus that permfc's segments are padded for; the memory's own width otherwise.")] = None,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw it: .svg, .png or .pdf.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare layouts of the same weights on one memory: dense fp32, int8, int4, EIE, and permfc.
+
+    Bytes, the time of the memory alone, and its energy for one inference, all modelled; with inputs also when the weights of zero
+    activations are left out.
+
+    **Examples**
+
+    - `permfc compare lenet.safetensors --input digits.npy --memory ddr3-1600`
+
+    - `permfc compare lenet.safetensors --input digits.npy --plot layouts.svg --json`
+    """
+    from permfc.memory.comparison import compare as compare_layouts
+
+    chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
+    network, packed_bits = inputs.read_network(file)
+    bits = _bus_bits(bus_bits or packed_bits, chosen)
+    quantised = None if x is None else network.quantise(np.atleast_2d(inputs.read_array(x)))
+    with console.progress() as steps:
+        costs = compare_layouts(network, quantised, chosen, bus_bytes=bits // 8, policy=policy, progress=steps)
+    if plot is not None:
+        draw(costs, plot)
+    figures = {"file": str(file), "memory": chosen.name, "idle": str(policy), "bus_bits": bits, "layouts": [cost.as_dict() for cost in costs]}
+    console.show(as_json, figures, cost_table(costs, chosen, policy))
+
+
+def _bus_bits(wanted: int | None, memory: Memory) -> int:
+    bits = wanted or max(16, memory.bus_bits)
+    if bits & (bits - 1) or not 16 <= bits <= 512:
+        raise ConfigError(f"bus_bits must be a power of two from 16 to 512, not {bits}")
+    return bits
+
+
+def cost_table(costs: Sequence[Cost], memory: Memory, policy: IdlePolicy) -> console.Table:
+    """The layouts, and how many times each takes what permfc takes under the same rule."""
+    title = f"{memory.name} ({memory.part.name}), per inference, modelled; energy: datasheet maximum, {policy}"
+    headings = ["bytes", "", "µs, memory alone", "", "µJ", "", "µJ at 20 pJ/bit"]
+    columns = {heading + " " * number: "right" for number, heading in enumerate(headings)}  # spaces keep the empty ones apart
+    table = console.table(title, {"layout": "left", "zero activations": "left", **columns})
+    ours = {cost.skips_zeros: cost for cost in costs if cost.layout == "permfc"}
+    for number, cost in enumerate(costs):
+        base = ours[cost.skips_zeros]
+        pairs = [(cost.bytes, base.bytes)]
+        if cost.energy is not None and base.energy is not None:
+            pairs += [(cost.seconds * 1e6, base.seconds * 1e6), (cost.energy.total * 1e6, base.energy.total * 1e6)]
+        cells = [text for value, own in pairs for text in (f"{value:,.0f}" if value >= 100 else f"{value:.3g}", f"{value / own:.1f} x")]
+        cells += ["does not fit", "", "", ""][: 6 - len(cells)] if len(cells) < 6 else []
+        table.add_row(cost.layout, "skipped" if cost.skips_zeros else "read", *cells, f"{cost.literature_joules * 1e6:,.3g}")
+        if number + 1 < len(costs) and costs[number + 1].skips_zeros != cost.skips_zeros:
+            table.add_section()
+    return table
+
+
+def draw(costs: Sequence[Cost], path: Path) -> None:
+    """The table as bars."""
+    names = [f"{cost.layout}, zeros skipped" if cost.skips_zeros else cost.layout for cost in costs]
+    figures = {
+        "bytes per inference": [cost.bytes for cost in costs],
+        "µs of the memory": [None if cost.seconds is None else cost.seconds * 1e6 for cost in costs],
+        "µJ of the memory": [None if cost.energy is None else cost.energy.total * 1e6 for cost in costs],
+    }
+    comparison_plot(names, figures, path)
