@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from command_line import fail, succeed
 from networks import random_network
 from permfc import model_file
 from permfc_cli import console
+from permfc_cli.report.charts import Bar, bar_chart
 from permfc_cli.report.page import Section, html_table, page
 
 ENGINE = ["--lanes", 4, "--block-outputs", 64, "--features", 64]
@@ -61,12 +63,30 @@ def test_page_of_a_counted_memory(files: tuple[Path, Path], tmp_path: Path) -> N
     elements = Elements(text)
     assert elements.stack == [] and elements.links == []
     assert elements.tags.count("svg") >= 2
-    assert {"counted", "modelled"} <= set(elements.labels)
+    assert set(elements.labels) == {"counted", "modelled", "estimated"}
     for phrase in ("net.safetensors", "MT48LC16M16A2-75", "datasheet maximum", "1 ms of standby", "Estimated", "bits a weight", "row hits"):
         assert phrase in text
+    run = shown["simulation"]["memory"]
+    assert run["total"]["energy"]["total"] == pytest.approx(sum(layer["energy"]["total"] for layer in run["layers"]) + run["idle_modelled"]["total"])
     assert json.loads((tmp_path / "r.json").read_text()) == shown
     assert shown["simulation"]["memory"]["total"]["commands"]["activate"] > 0
     assert shown["simulation"]["mismatches"] == 0
+
+
+def test_same_inputs_make_the_same_page(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network, inputs = files
+    for name in ("a.html", "b.html"):
+        succeed("report", network, "--input", inputs, "-o", tmp_path / name, *ENGINE)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_page_of_a_modelled_memory_counts_nothing_at_pins(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network, inputs = files
+    shown = json.loads(succeed("report", network, "--input", inputs, "-o", tmp_path / "r.html", *ENGINE, "--memory", "ddr3-1600", "--json").stdout)
+    memory = shown["simulation"]["memory"]
+    assert memory["commands_are"] == "modelled" and memory["total"]["commands"]["activate"] > 0
+    text = (tmp_path / "r.html").read_text()
+    assert "at the memory's pins" not in text and 'Energy of the memory<span class="label modelled">' in text
 
 
 def test_page_of_a_plain_memory_gives_no_energy(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -95,3 +115,20 @@ def test_rules_between_rows_are_kept() -> None:
     table.add_row("3", "4")
     text = html_table(table)
     assert text.count('<tr class="end">') == 1 and '<td class="right">4</td>' in text
+
+
+def widths(text: str) -> list[float]:
+    """Of the drawn bars of a chart, from top to bottom and from left to right; those of the legend are as high as wide."""
+    return [float(width) for width, height in re.findall(r'<rect [^>]*width="([\d.]+)" height="(\d+)"', text) if width != height]
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    bars = [Bar("first", [("red", 1.0), ("blue", 3.0)], "4"), Bar("", [("red", 2.0)], "2 < 4")]
+    text = bar_chart(bars, {"good": "red", "bad": "blue"}, "A & B")
+    long, rest, half = widths(text)
+    assert rest == pytest.approx(3 * long) and half == pytest.approx((long + rest) / 2)
+    assert "2 &lt; 4" in text and "A &amp; B" in text
+
+
+def test_chart_of_nothing_has_bars_without_length() -> None:
+    assert widths(bar_chart([Bar("none", [("red", 0.0)], "0")], {}, "t")) == [0.0]

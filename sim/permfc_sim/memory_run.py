@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from permfc.config import EngineConfig
 from permfc.layout import ImageLayout, image_layout
 from permfc.memory import CommandTrace, DramPart, Memory
-from permfc.memory.energy import literature_energy
+from permfc.memory.controller import command_stream
+from permfc.memory.energy import Energy, literature_energy
 from permfc.memory.idle import IdlePolicy
 from permfc.memory.onchip import OnChipEnergy, on_chip_counts, on_chip_energy
 from permfc.memory.reads import Reads
@@ -42,6 +44,8 @@ class MemoryRun:
         A layer lasts from its first read to that of the next one; the first one has the image header, too. No idle time after the inference.
     total : MemoryUse
         The whole inference, with what the policy adds.
+    idle : Energy
+        What the standby after an inference adds to the energy of ``total``: modelled, whatever the memory.
     on_chip : tuple of OnChipEnergy
         Of each layer; estimated.
     weights : int
@@ -52,6 +56,7 @@ class MemoryRun:
     policy: IdlePolicy
     layers: tuple[MemoryUse, ...]
     total: MemoryUse
+    idle: Energy
     on_chip: tuple[OnChipEnergy, ...]
     weights: int
 
@@ -81,6 +86,7 @@ class MemoryRun:
             "idle": str(self.policy),
             "layers": [use.as_dict() for use in self.layers],
             "total": self.total.as_dict(),
+            "idle_modelled": self.idle.as_dict(),
             "literature_energy": literature_energy(round(self.total.bytes)),
             "pj_per_weight": self.pj_per_weight,
             "on_chip_estimated": [layer.as_dict() for layer in self.on_chip],
@@ -112,10 +118,12 @@ def memory_run(
     windows = [_layer_windows(trace, run.reads, layout, memory) for trace, run in zip(traces, inferences, strict=True)]
     during = IdlePolicy(0.0, policy.power_down)
     counts = on_chip_counts(network, x, config)
+    total = memory_use(traces, memory, policy)
     return MemoryRun(
         memory=memory, engine_hz=engine_hz, policy=policy,
         layers=tuple(memory_use([window[number] for window in windows], memory, during) for number in numbers),
-        total=memory_use(traces, memory, policy),
+        total=total,
+        idle=total.energy + memory_use(traces, memory, during).energy.scaled(-1),
         on_chip=tuple(on_chip_energy(counts, number, config.levels).scaled(1 / len(x)) for number in numbers),
         weights=sum(layer.features * layer.outputs for layer in network.layers),
     )
@@ -124,9 +132,9 @@ def memory_run(
 def _commands(run: Inference, memory: Memory, engine_hz: float) -> CommandTrace:
     if memory.is_counted:
         return run.commands
-    from permfc.memory.controller import command_stream
-
-    return command_stream(run.reads, memory, reads_clock_hz=engine_hz)
+    trace = command_stream(run.reads, memory, reads_clock_hz=engine_hz)
+    lasted = math.ceil(run.commands.length / engine_hz * memory.clock_hz)
+    return replace(trace, length=max(trace.length, lasted))  # the engine goes on for some time after its last read
 
 
 def _layer_windows(trace: CommandTrace, reads: Reads, layout: ImageLayout, memory: Memory) -> list[CommandTrace]:

@@ -11,36 +11,53 @@ if TYPE_CHECKING:
     from permfc_sim.memory_run import MemoryRun
 
 
-def _rows(run: MemoryRun) -> list[tuple[str, MemoryUse, float]]:
-    """Name, use, estimated on-chip joules of each layer and of the whole."""
-    layers = [(f"layer {number}", use, chip.total) for number, (use, chip) in enumerate(zip(run.layers, run.on_chip, strict=True))]
-    return [*layers, ("inference", run.total, run.on_chip_total)]
+def significant(value: float) -> str:
+    """Three digits that count, or all digits before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _rows(run: MemoryRun) -> list[tuple[str, MemoryUse]]:
+    """Number and use of each layer, and of all together."""
+    return [*((str(number), use) for number, use in enumerate(run.layers)), ("all", run.total)]
 
 
 def command_table(run: MemoryRun) -> console.Table:
     """Time, commands and bytes at the pins, per inference."""
     memory = run.memory
     title = f"{memory.name} ({memory.part.name}, {memory.clock_hz / 1e6:g} MHz), per inference: commands {run.source}"
-    headings = ["cycles", "µs", "activate", "read", "precharge", "refresh", "bytes", "row hits", "utilisation"]
-    table = console.table(title, {"": "left", **dict.fromkeys(headings, "right")})
-    for name, use, _ in _rows(run):
+    headings = ["cycles", "µs", "ACT", "READ", "PRE", "REF", "bytes", "row hits", "bus use"]
+    table = console.table(title, {"layer": "left", **dict.fromkeys(headings, "right")})
+    for name, use in _rows(run):
         commands = use.commands
         precharges = commands["precharge"] + commands["precharge_all"]
-        counts = (commands["activate"], commands["read"], precharges, commands["refresh"], use.bytes)
+        counts = (commands["activate"], commands["read"], precharges, commands["refresh"])
         table.add_row(
-            name, f"{use.cycles:,.0f}", f"{use.seconds * 1e6:,.1f}", *(f"{count:,.1f}" for count in counts),
+            name, f"{use.cycles:,.0f}", f"{use.seconds * 1e6:,.1f}", *map(significant, counts), f"{use.bytes:,.0f}",
             f"{use.row_hit_rate:.1%}", f"{use.utilisation:.1%}",
         )
     return table
 
 
 def energy_table(run: MemoryRun) -> console.Table:
-    """Energy in microjoules, per inference; the on-chip estimate is a column of its own."""
-    title = f"Energy per inference in µJ, datasheet maximum; {run.policy}; {run.pj_per_weight:.3g} pJ a weight"
-    headings = ["activate", "read", "background", "refresh", "I/O", "memory", "on-chip (estimated)"]
-    table = console.table(title, {"": "left", **dict.fromkeys(headings, "right")})
-    for name, use, chip in _rows(run):
-        energy = use.energy
-        figures = (energy.activate + energy.precharge, energy.read, energy.background, energy.refresh, energy.io, energy.total, chip)
-        table.add_row(name, *(f"{figure * 1e6:,.3g}" for figure in figures))
+    """Energy of the memory in microjoules, per inference."""
+    title = f"{run.memory.name}: µJ per inference, datasheet maximum; {run.policy}; {significant(run.pj_per_weight)} pJ a weight"
+    headings = ["activate", "read", "background", "refresh", "I/O", "total"]
+    table = console.table(title, {"layer": "left", **dict.fromkeys(headings, "right")})
+    rows = [(name, use.energy) for name, use in _rows(run)]
+    if run.policy.milliseconds:
+        rows.insert(-1, ("standby, modelled", run.idle))
+    for name, energy in rows:
+        figures = (energy.activate + energy.precharge, energy.read, energy.background, energy.refresh, energy.io, energy.total)
+        table.add_row(name, *(significant(figure * 1e6) for figure in figures))
+    return table
+
+
+def on_chip_table(run: MemoryRun) -> console.Table:
+    """Estimated energy on the chip in nanojoules, per inference."""
+    layers = [layer.as_dict() for layer in run.on_chip]
+    headings = [*(f"layer {number}" for number in range(len(layers))), "all"]
+    table = console.table("On the chip: nJ per inference, estimated", {"": "left", **dict.fromkeys(headings, "right")})
+    for name in layers[0]:
+        figures = [layer[name] * 1e9 for layer in layers]
+        table.add_row(name, *map(significant, [*figures, sum(figures)]))
     return table

@@ -18,7 +18,7 @@ from permfc.network import Network
 
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
-from .memory_tables import command_table, energy_table
+from .memory_tables import command_table, energy_table, on_chip_table
 from .options import AsJson, NetworkFile
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def simulate(
         stream = io.BytesIO()
         np.save(stream, simulation.results.astype(np.float32) * network.output_scale)
         write_file(y, stream.getvalue())
-    shown = tables(simulation, f"{file}: {len(simulation.results)} inputs")
+    shown = [counter_table(simulation, f"{file}: {len(simulation.results)} inputs"), layer_table(simulation)]
     if simulation.memory_run:
-        shown += [command_table(simulation.memory_run), energy_table(simulation.memory_run)]
+        shown += [table(simulation.memory_run) for table in (command_table, energy_table, on_chip_table)]
     console.show(as_json, {"file": str(file), **simulation.as_dict()}, *shown)
     if simulation.mismatches:
         raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; the gateware has a defect")
@@ -83,17 +83,13 @@ def network_and_engine(file: Path, engine: EngineChoice, memory: Memory) -> tupl
     return network, config
 
 
-def tables(simulation: Simulation, title: str) -> list[console.Table]:
-    """What was counted in the engine, and what was read."""
-    return [_counters(simulation, title), _layers(simulation)]
-
-
 def fitting_bus(memory: Memory) -> int:
     """The narrowest bus for a memory with pins: bytes of padding are few, and the bus is as fast as the pins. 32 bits for others."""
     return max(16, memory.bus_bits) if memory.is_counted else EngineConfig().bus_bits
 
 
-def _counters(simulation: Simulation, title: str) -> console.Table:
+def counter_table(simulation: Simulation, title: str) -> console.Table:
+    """What was counted in the engine, and whether it is as it must be."""
     counters = console.table(title, {"counted in the engine": "left", "per input": "right"})
     for counter, values in simulation.counters.items():
         counters.add_row(counter.replace("_", " "), f"{values.mean():,.1f}")
@@ -105,7 +101,8 @@ def _counters(simulation: Simulation, title: str) -> console.Table:
     return counters
 
 
-def _layers(simulation: Simulation) -> console.Table:
+def layer_table(simulation: Simulation) -> console.Table:
+    """What each layer read."""
     headings = ["layer", "bytes", "int8", "int8, zeros skipped", "segments", "skipped"]
     layers = console.table("Memory reads per input, as predicted; dense int8 weights for comparison", dict.fromkeys(headings, "right"))
     for number, layer in enumerate(simulation.layers):

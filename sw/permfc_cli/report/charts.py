@@ -1,70 +1,92 @@
-"""Drawings of a report, as SVG text to stand in a page."""
+"""Drawings of a report: horizontal bars as SVG text to stand in a page."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from permfc.plots import BLUE, DARK, GREY, ORANGE, drawing
-
 if TYPE_CHECKING:
-    from permfc_sim.memory_run import MemoryRun
-    from permfc_sim.simulate import Simulation
+    from permfc.memory.use import MemoryUse
+    from permfc_sim.simulate import LayerTraffic
 
-_PARTS = {"activate": DARK, "read": BLUE, "background": GREY, "refresh": "#7fb7be", "I/O": ORANGE}
+BLUE, LIGHT_BLUE, ORANGE, GREY, DARK = "#2a6f97", "#8fbcd4", "#e07a1f", "#b8bec5", "#333333"
+_ENERGY = {"activate": DARK, "read": BLUE, "background": GREY, "refresh": LIGHT_BLUE, "I/O": ORANGE}
+_TRAFFIC = {"int8, everything": GREY, "int8, zero activations skipped": ORANGE, "permfc": BLUE}
 
-
-def inline(draw: Callable[[Path], None]) -> str:
-    """The ``<svg>`` element of what ``draw`` saves under the path that it gets."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "drawing.svg"
-        draw(path)
-        text = path.read_text()
-    return text[text.index("<svg"):]
+# In units of the drawing, which a page shows as pixels.
+_WIDTH, _NAMES, _BARS = 720, 90, 500
+_LEGEND, _BAR, _GAP = 28, 14, 8
 
 
-def traffic_chart(simulation: Simulation) -> str:
-    """Bytes of each layer, beside what int8 weights would take, whole or only those of nonzero activations."""
-    series = {
-        "int8": (GREY, [layer.dense_bytes for layer in simulation.layers]),
-        "int8, zeros skipped": (ORANGE, [layer.dense_active_bytes for layer in simulation.layers]),
-        "permfc": (BLUE, [layer.bytes for layer in simulation.layers]),
-    }
+@dataclass(frozen=True)
+class Bar:
+    """One bar.
 
-    def draw(path: Path) -> None:
-        with drawing(path, 6.5, 0.9 + 0.5 * len(simulation.layers)) as (_, (axes,)):
-            for index, (name, (color, values)) in enumerate(series.items()):
-                axes.barh(np.arange(len(values)) + (index - 1) * 0.26, values, 0.24, color=color, label=name)
-            axes.set_yticks(range(len(simulation.layers)), [f"layer {number}" for number in range(len(simulation.layers))])
-            axes.invert_yaxis()
-            axes.set_xscale("log")
-            axes.set_xlabel("bytes per inference")
-            axes.legend(loc="lower right")
+    Members
+    -------
+    name : str
+        Stands before the bar and begins a group; empty for the other bars of the group.
+    parts : sequence of (colour, value)
+        From left to right; values of at least 0.
+    text : str
+        Stands behind the bar.
+    """
 
-    return inline(draw)
+    name: str
+    parts: Sequence[tuple[str, float]]
+    text: str
 
 
-def energy_chart(run: MemoryRun) -> str:
-    """Energy of each layer in the memory by its parts."""
-    rows = []
-    for use in run.layers:
-        energy = use.energy
-        rows.append((energy.activate + energy.precharge, energy.read + energy.write, energy.background, energy.refresh, energy.io))
-    parts = np.array(rows).T * 1e6
+def bar_chart(bars: Sequence[Bar], legend: Mapping[str, str], title: str) -> str:
+    """An ``<svg>`` element; the longest bar fills the width. ``legend`` gives the colour of each name."""
+    longest = max(sum(value for _, value in bar.parts) for bar in bars) or 1.0
+    drawn, top = [_legend(legend)], _LEGEND
+    for bar in bars:
+        top += _GAP if bar.name else 0
+        drawn.append(_bar(bar, top, _BARS / longest))
+        top += _BAR
+    height = top + _GAP
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img"'
+    return "".join([opening, f' font-family="sans-serif" font-size="11"><title>{escape(title)}</title>', *drawn, "</svg>"])
 
-    def draw(path: Path) -> None:
-        with drawing(path, 6.5, 0.9 + 0.4 * len(run.layers)) as (_, (axes,)):
-            left = np.zeros(len(run.layers))
-            for (name, color), values in zip(_PARTS.items(), parts, strict=True):
-                axes.barh(range(len(run.layers)), values, 0.6, left=left, color=color, label=name)
-                left += values
-            axes.set_yticks(range(len(run.layers)), [f"layer {number}" for number in range(len(run.layers))])
-            axes.invert_yaxis()
-            axes.set_xlabel("microjoules per inference")
-            axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1))
 
-    return inline(draw)
+def _legend(names: Mapping[str, str]) -> str:
+    drawn, left = [], _NAMES
+    for name, colour in names.items():
+        drawn.append(f'<rect x="{left}" y="6" width="10" height="10" fill="{colour}"/>{_text(left + 14, 15, name)}')
+        left += 34 + 6 * len(name)
+    return "".join(drawn)
+
+
+def _bar(bar: Bar, top: float, scale: float) -> str:
+    drawn, left = [_text(_NAMES - 8, top + 11, bar.name, "end")], float(_NAMES)
+    for colour, value in bar.parts:
+        drawn.append(f'<rect x="{left:.2f}" y="{top + 1}" width="{value * scale:.2f}" height="{_BAR - 2}" fill="{colour}"/>')
+        left += value * scale
+    return "".join([*drawn, _text(left + 5, top + 11, bar.text)])
+
+
+def _text(left: float, base: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{left:.2f}" y="{base}" text-anchor="{anchor}" fill="{DARK}">{escape(text)}</text>' if text else ""
+
+
+def traffic_chart(layers: Sequence[LayerTraffic]) -> str:
+    """Bytes of each layer and of all, in parts of what all int8 weights would take."""
+    sizes = [(layer.dense_bytes, layer.dense_active_bytes, layer.bytes) for layer in layers]
+    names = [*(f"layer {number}" for number in range(len(layers))), "all layers"]
+    bars = []
+    for name, values in zip(names, [*sizes, tuple(map(sum, zip(*sizes, strict=True)))], strict=True):
+        for first, colour, value in zip((True, False, False), _TRAFFIC.values(), values, strict=True):
+            bars.append(Bar(name if first else "", [(colour, value / values[0])], f"{value:,.0f} B, {value / values[0]:.1%}"))
+    return bar_chart(bars, _TRAFFIC, "Bytes read per inference")
+
+
+def energy_chart(layers: Sequence[MemoryUse]) -> str:
+    """Energy of the memory in each layer, by what it is for."""
+    bars = []
+    for number, energy in enumerate(use.energy for use in layers):
+        values = (energy.activate + energy.precharge, energy.read + energy.write, energy.background, energy.refresh, energy.io)
+        bars.append(Bar(f"layer {number}", list(zip(_ENERGY.values(), values, strict=True)), f"{energy.total * 1e6:,.3g} µJ"))
+    return bar_chart(bars, _ENERGY, "Energy of the memory per inference")

@@ -11,13 +11,23 @@ from rich.text import Text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
-.label { font-size: 0.75rem; font-weight: 600; color: #fff; border-radius: 0.6rem; padding: 0.1rem 0.6rem; margin-left: 0.5rem; }
-.counted { background: #2a6f97; } .modelled { background: #e07a1f; } .estimated { background: #7a7f87; }
-table { border-collapse: collapse; margin: 0.8rem 0; font-variant-numeric: tabular-nums; } caption { text-align: left; font-weight: 600; }
-th, td { padding: 0.15rem 0.7rem; text-align: left; } th { border-bottom: 1px solid #222; }
-td.right, th.right { text-align: right; } tr.end td { border-bottom: 1px solid #ccc; } svg { max-width: 100%; height: auto; }
-@media print { body { font-size: 10pt; max-width: none; margin: 0; } section { break-inside: avoid; } }
+h1 { font-size: 1.6rem; margin-bottom: 0.2rem; }
+h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; break-after: avoid; }
+.label { font-size: 0.72rem; font-weight: 600; color: #fff; border-radius: 0.6rem; padding: 0.1rem 0.6rem; margin-left: 0.5rem; }
+.counted { background: #2a6f97; } .modelled { background: #b85c0c; } .estimated { background: #6b7078; }
+.tiles { display: flex; flex-wrap: wrap; gap: 0.8rem; margin: 1rem 0; }
+.tiles div { flex: 1 1 14rem; border: 1px solid #ccc; border-radius: 0.4rem; padding: 0.6rem 0.8rem; font-size: 0.85rem; }
+.tiles strong { font-size: 1.25rem; }
+table { border-collapse: collapse; margin: 0.8rem 0; font-variant-numeric: tabular-nums; break-inside: avoid; }
+caption { text-align: left; font-weight: 600; }
+th, td { padding: 0.15rem 0.7rem; text-align: left; } th { border-bottom: 1px solid #222; vertical-align: bottom; }
+td.right, th.right { text-align: right; } tr.end td { border-bottom: 1px solid #ccc; }
+svg { max-width: 100%; height: auto; break-inside: avoid; }
+@page { size: A4; margin: 15mm; }
+@media print {
+  body { font-size: 9pt; max-width: none; margin: 0; padding: 0; } h2 { margin-top: 1.2rem; }
+  th, td { padding: 0.1rem 0.4rem; } .label, svg { print-color-adjust: exact; }
+}
 """
 
 
@@ -28,6 +38,15 @@ class Section:
     title: str
     label: str
     blocks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure with what it is, and its kind as in a Section."""
+
+    what: str
+    figure: str
+    label: str
 
 
 def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
@@ -42,6 +61,11 @@ def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 def paragraph(text: str) -> str:
     """A paragraph of plain text."""
     return f"<p>{escape(text)}</p>"
+
+
+def tiles(shown: Sequence[Tile]) -> str:
+    """Tiles side by side."""
+    return '<div class="tiles">' + "".join(_tile(tile) for tile in shown) + "</div>"
 
 
 def bullets(items: Sequence[str]) -> str:
@@ -70,6 +94,13 @@ def _plain(value: object) -> str:
     return value.plain if isinstance(value, Text) else str(value)
 
 
+def _label(label: str) -> str:
+    return f'<span class="label {label}">{label}</span>' if label else ""
+
+
+def _tile(tile: Tile) -> str:
+    return f"<div><strong>{escape(tile.figure)}</strong> {_label(tile.label)}<br>{escape(tile.what)}</div>"
+
+
 def _section(section: Section) -> str:
-    label = f'<span class="label {section.label}">{section.label}</span>' if section.label else ""
-    return f"<section><h2>{escape(section.title)}{label}</h2>\n" + "\n".join(section.blocks) + "\n</section>"
+    return f"<section><h2>{escape(section.title)}{_label(section.label)}</h2>\n" + "\n".join(section.blocks) + "\n</section>"
