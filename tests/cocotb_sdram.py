@@ -258,6 +258,21 @@ async def what_is_not_there_is_refused(dut) -> None:
 
 
 @cocotb.test()
+async def refused_bursts_are_paused_for_refreshes_too(dut) -> None:
+    """Their rows do not exist, and must not be taken for rows that do."""
+    master = await filled(dut, 14)
+    rng = random.Random(15)
+    good = []
+    for number in range(4 * REFI // 64):
+        master.read(CAPACITY + number * LONGEST, 60)
+        good.append(master.read(*random_place(rng, number % 16 * CAPACITY // 16, CAPACITY)))
+    await master.finish()
+    assert master.commands["REFRESH"] >= 4
+    for burst in good:
+        contents.check(burst)
+
+
+@cocotb.test()
 async def it_streams(dut) -> None:
     """Every word of the part moves once, and nothing but refreshes and the first row stops the stream."""
     master = await filled(dut, 9)

@@ -22,12 +22,12 @@ from permfc_sim.memories import sdram_parameters  # noqa: E402
 X16, X32 = load_part("MT48LC16M16A2-75"), load_part("MT48LC4M32B2-7")
 BENCH = Path(__file__).with_name("sdram_bench.sv")
 # Longer than any part's, and none the sum of others.
-SLOW = {"trefi": 5000.0, "trcd": 45.0, "trp": 55.0, "tras": 85.0, "trc": 215.0, "trrd": 25.0, "trfc": 135.0, "twr": 45.0}
+SLOW = {"trcd": 45.0, "trp": 55.0, "tras": 85.0, "trc": 215.0, "trrd": 25.0, "trfc": 135.0, "twr": 45.0}
 
 
 def small(part: DramPart, **timing: float) -> DramPart:
-    """The part with 16 rows of 64 columns, which are soon full, and a short power-up."""
-    return replace(part, rows=16, columns=64, timing=replace(part.timing, power_up=1000.0, **timing))
+    """The part with 16 rows of 64 columns, which are soon full, a short power-up, and refreshes that are due sooner."""
+    return replace(part, rows=16, columns=64, timing=replace(part.timing, power_up=1000.0, trefi=3000.0, **timing))
 
 
 @pytest.mark.parametrize(("part", "clock_hz", "bus_bits", "pin_delay"), [

@@ -20,7 +20,7 @@ class RowCommand(data.StructLayout):
 class BankPreparer(wiring.Component):
     """Keeps rows open, and closes one only for another of its bank. A piece whose row is open passes in three cycles.
 
-    While ``hold``, a piece that streams comes to its end, or is paused where it waits for the bus; then its row is opened again after ``hold``.
+    ``hold`` pauses the piece that streams, since it may be long, or wait for the bus for ever; its row is opened again after ``hold``.
 
     Members
     -------
@@ -32,8 +32,8 @@ class BankPreparer(wiring.Component):
         Take no piece.
     streaming, streaming_bank, streaming_row : In(1), In(2), In
         The row in which a piece streams must stay open, unless it is paused.
-    waits : In(1)
-        The piece that streams waits for the bus.
+    stays : In(1)
+        The piece that streams does not end in this cycle.
     paused : Out(1)
         It may not go on.
     written : In(1)
@@ -54,7 +54,7 @@ class BankPreparer(wiring.Component):
             "streaming": In(1),
             "streaming_bank": In(BANK_BITS),
             "streaming_row": In(geometry.row_bits),
-            "waits": In(1),
+            "stays": In(1),
             "paused": Out(1),
             "written": In(1),
             "close": In(1),
@@ -139,7 +139,8 @@ class BankPreparer(wiring.Component):
                 ]
                 m.d.sync += [closed.eq(0), wait.eq(max(timing.rcd - 1, 1))]  # PREPARATION_CYCLES to the next ACTIVATE
                 with m.If(granted):
-                    m.d.sync += opened.bit_select(self.streaming_bank, 1).eq(1)  # its row number is still known
+                    # The row of a refused piece was never opened: now it is, which does no harm as long as we know it.
+                    m.d.sync += [opened.bit_select(self.streaming_bank, 1).eq(1), rows[self.streaming_bank].eq(self.streaming_row)]
                     m.next = "Wait Restore"
             with m.State("Wait Restore"):
                 m.d.sync += wait.eq(wait - 1)
@@ -148,7 +149,7 @@ class BankPreparer(wiring.Component):
                     m.next = "Empty"
                     with m.If(pending):
                         m.next = "Look"
-        with m.If(self.hold & self.waits):
+        with m.If(self.hold & self.stays):
             m.d.sync += self.paused.eq(1)
         with m.If(self.close):
             m.d.sync += [opened.eq(0), closed.eq(self.paused)]

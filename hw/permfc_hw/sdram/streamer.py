@@ -45,10 +45,10 @@ class Streamer(wiring.Component):
         A bus word of a read begins in this cycle.
     streaming, bank, row : Out(1), Out(2), Out
         The row that has to stay open.
-    waits : Out(1)
-        The piece cannot go on in this cycle, and is between two bus words.
+    stays : Out(1)
+        The piece does not end in this cycle.
     paused : In(1)
-        It may not, since its row is closed; only while ``waits``.
+        It may not go on, since its row is closed. A READ begins anew behind a pause.
     responses : Out(stream of 1 bit)
         A burst is written: 1 if it was refused.
     """
@@ -68,7 +68,7 @@ class Streamer(wiring.Component):
             "streaming": Out(1),
             "bank": Out(BANK_BITS),
             "row": Out(geometry.row_bits),
-            "waits": Out(1),
+            "stays": Out(1),
             "paused": In(1),
             "responses": Out(stream.Signature(1)),
         })
@@ -97,7 +97,7 @@ class Streamer(wiring.Component):
             self.streaming.eq(active),
             self.bank.eq(piece.bank),
             self.row.eq(piece.row),
-            self.waits.eq(active & ~moves & (number == 0)),
+            self.stays.eq(active & ~ends),
             self.writes.ready.eq(writes & number.all()),
             self.data.eq(self.writes.payload.data.word_select(number, self.width)),
             self.strobe.eq(self.writes.payload.strobe.word_select(number, self.width // 8)),
