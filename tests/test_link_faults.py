@@ -26,17 +26,17 @@ class FastLine(DirectLine):
     baud = 1_000_000_000
 
 
-def opened(board: ReferenceBoard, faults: Faults, **wires: object) -> SerialDevice:
-    line = FastLine(board, **({"to_board": faults.wire, "to_host": faults.wire} | wires))
+def opened(board: ReferenceBoard, requests: Faults, replies: Faults, **wires: object) -> SerialDevice:
+    line = FastLine(board, **({"to_board": requests.wire, "to_host": replies.wire} | wires))
     return SerialDevice(line, timeout=TIMEOUT, margin=0.001)
 
 
 def test_a_thousand_faults_are_recovered() -> None:
-    faults, board = Faults(1, rate=0.1), ReferenceBoard()
+    requests, replies, board = Faults(1, rate=0.1), Faults(2, rate=0.1), ReferenceBoard()
     loads = 0
-    while faults.count < 1000:
+    while requests.count + replies.count < 1000:
         board.memory[:] = bytes(len(board.memory))
-        device = opened(board, faults)
+        device = opened(board, requests, replies)
         device.load(NETWORK)
         np.testing.assert_array_equal(device.run(INPUTS), GOLDEN)
         loads += 1
@@ -44,7 +44,7 @@ def test_a_thousand_faults_are_recovered() -> None:
 
 
 def test_a_board_reset_in_the_middle_is_reported_and_opens_again() -> None:
-    chance, faults, board = random.Random(2), Faults(3, rate=0.02), ReferenceBoard()
+    chance, requests, replies, board = random.Random(2), Faults(3, rate=0.02), Faults(4, rate=0.02), ReferenceBoard()
     resets = reports = finished = 0
 
     def resetting(data: bytes) -> bytes:
@@ -52,12 +52,12 @@ def test_a_board_reset_in_the_middle_is_reported_and_opens_again() -> None:
         if chance.random() < 0.02:
             resets += 1
             board.reset()
-        return faults.wire(data)
+        return requests.wire(data)
 
     while resets < 100:
         board.memory[:] = bytes(len(board.memory))
         try:
-            device = opened(board, faults, to_board=resetting)
+            device = opened(board, requests, replies, to_board=resetting)
             device.load(NETWORK)
             np.testing.assert_array_equal(device.run(INPUTS), GOLDEN)
             finished += 1
@@ -69,7 +69,7 @@ def test_a_board_reset_in_the_middle_is_reported_and_opens_again() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_board_that_dies_in_the_middle_is_reported_in_time(seed: int) -> None:
-    faults, board = Faults(seed, rate=0), ReferenceBoard()
+    sound, board = Faults(seed, rate=0), ReferenceBoard()
     lives = random.Random(seed).randrange(2, 40)
 
     def dying(data: bytes) -> bytes:
@@ -79,10 +79,10 @@ def test_a_board_that_dies_in_the_middle_is_reported_in_time(seed: int) -> None:
 
     began = time.monotonic()
     with pytest.raises(LinkError, match="gave no answer for 2.0 s; check the cable"):
-        device = opened(board, faults, to_board=dying)
+        device = opened(board, sound, Faults(seed, rate=0), to_board=dying)
         device.load(NETWORK)
         device.run(np.repeat(INPUTS, 10, axis=0))
     assert time.monotonic() - began > TIMEOUT
-    device = opened(board, faults)
+    device = opened(board, sound, Faults(seed, rate=0))
     device.load(NETWORK)
     np.testing.assert_array_equal(device.run(INPUTS), GOLDEN)
