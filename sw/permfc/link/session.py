@@ -13,11 +13,12 @@ from ..errors import DeviceError, LinkError, VersionError
 from ..format import VERSION
 from . import frames
 from .protocol import BOARD_NAME_BYTES, BYTES_PER_REQUEST, IDENTITY, LINK_VERSION, PATIENCE_CYCLES, REPLY_HEADER, Command, Identity, Status
-from .window import Request, Window
+from .window import SEQUENCES, Request, Window
 
-TIMEOUT_SECONDS = 3.0   # without progress until the board is given up
+TIMEOUT_SECONDS = 5.0   # without progress until the board is given up
 MARGIN_SECONDS = 0.25   # that operating system and USB may add to an answer before a request is sent again
 LATENCY_SECONDS = 0.001  # that they usually add
+MOST_DELAY = 10         # by which an answer may be slower than the last one was, before the board is given up
 FEWEST_TRIES = 4        # before silence is believed
 SLOWEST_CLOCK_HZ = 10e6  # assumed of a board that has not told its clock yet
 BITS_PER_BYTE = 10      # on the line: start and stop bit included
@@ -119,17 +120,28 @@ class Session:
         DeviceError
             If the engine stays busy, and as the class.
         """
-        self._next = secrets.randbelow(256)  # what is still on its way from an earlier session is not taken for an answer
-        nonce = _NONCE.pack(secrets.randbits(32))
-        give_up = time.monotonic() + self._timeout
+        if self._failure:
+            raise LinkError(str(self._failure))
+        self._next = secrets.randbelow(SEQUENCES)  # what is still on its way from an earlier session is not taken for an answer
+        sent: dict[bytes, float] = {}              # when each nonce was
+        give_up, patience = time.monotonic() + self._timeout, self._margin
         while True:
-            try:
-                answer = self._exchange([(Command.HELLO, nonce)], accepts=lambda reply: reply.payload.endswith(nonce))
+            nonce = _NONCE.pack(secrets.randbits(32))
+            window = Window([(Command.HELLO, nonce)], self._next, 0, lambda reply: reply.payload[-_NONCE.size:] in sent)
+            sent[nonce] = self._send(window)
+            reply = self._hear(window, min(time.monotonic() + patience, give_up))
+            if reply and reply.status == Status.OK:
                 break
-            except Refusal as refusal:
-                if refusal.status != Status.BUSY or time.monotonic() > give_up:
-                    raise
-        self.identity = self._identity(answer)
+            if reply and (reply.status != Status.BUSY or time.monotonic() > give_up):
+                raise Refusal(self._name, Command.HELLO, reply.status)
+            if reply is None and time.monotonic() >= give_up:
+                self._failure = self._silence(self._timeout)
+                raise self._failure
+            patience *= 1 if reply else 2
+        began = sent[reply.payload[-_NONCE.size:]]
+        self._slowness = max(1.0, (time.monotonic() - began) / self._needed_seconds([(Command.HELLO, nonce)], 0))
+        self._next = reply.next
+        self.identity = self._identity(reply.payload)
 
     def ask(self, command: Command, payload: bytes = b"", cycles: int = 0, waits: bool = False) -> bytes:
         """The payload of the reply to one request that takes the board ``cycles`` cycles, or as long as it has patience if it ``waits``.
@@ -151,13 +163,12 @@ class Session:
         self._exchange(requests, progress=progress)
 
     def _exchange(
-        self, requests: Sequence[Request], cycles: int = 0, waits: bool = False, accepts: Callable[[frames.Reply], bool] | None = None,
-        progress: Callable[[int], None] | None = None,
+        self, requests: Sequence[Request], cycles: int = 0, waits: bool = False, progress: Callable[[int], None] | None = None
     ) -> bytes:
         """The payload of the last reply; raises what `ask` does."""
         if self._failure:
             raise LinkError(str(self._failure))
-        window = Window(requests, self._next, self.identity.receive_bytes if self.identity else 0, accepts)
+        window = Window(requests, self._next, self.identity.receive_bytes)
         needed = self._needed_seconds(requests, cycles)
         began, repeats = time.monotonic(), self.repeats
         try:
@@ -175,7 +186,7 @@ class Session:
 
     def _converse(self, window: Window, needed: float, progress: Callable[[int], None] | None) -> None:
         """Send and hear until the window is finished; ``needed`` seconds should each round take."""
-        limit = max(self._timeout, 4 * self._slowness * needed)
+        limit = max(self._timeout, MOST_DELAY * self._slowness * needed)
         progressed = time.monotonic()
         repeats = 0
         while not window.finished:
