@@ -62,15 +62,18 @@ def test_page_of_a_counted_memory(files: tuple[Path, Path], tmp_path: Path) -> N
     text = (tmp_path / "r.html").read_text()
     elements = Elements(text)
     assert elements.stack == [] and elements.links == []
-    assert elements.tags.count("svg") >= 2
+    assert elements.tags.count("svg") == 4
     assert set(elements.labels) == {"counted", "modelled", "estimated"}
-    for phrase in ("net.safetensors", "MT48LC16M16A2-75", "datasheet maximum", "1 ms of standby", "Estimated", "bits a weight", "row hits"):
+    phrases = "dense fp32", "EIE", "zero activations skipped", "At 20 pJ a bit"
+    for phrase in (*phrases, "net.safetensors", "MT48LC16M16A2-75", "datasheet maximum", "1 ms of standby", "Estimated", "bits a weight", "row hits"):
         assert phrase in text
     run = shown["simulation"]["memory"]
     assert run["total"]["energy"]["total"] == pytest.approx(sum(layer["energy"]["total"] for layer in run["layers"]) + run["idle_modelled"]["total"])
     assert json.loads((tmp_path / "r.json").read_text()) == shown
     assert shown["simulation"]["memory"]["total"]["commands"]["activate"] > 0
     assert shown["simulation"]["mismatches"] == 0
+    dense = next(cost for cost in shown["layouts_modelled"] if cost["layout"] == "dense int8" and not cost["skips_zeros"])
+    assert dense["bytes"] >= shown["simulation"]["dense_bytes"]
 
 
 def test_same_inputs_make_the_same_page(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -98,7 +101,8 @@ def test_page_of_a_plain_memory_gives_no_energy(files: tuple[Path, Path], tmp_pa
 
 def test_page_that_cannot_be_written(files: tuple[Path, Path], tmp_path: Path) -> None:
     network, inputs = files
-    assert "No such file or directory" in fail("report", network, "--input", inputs, "-o", tmp_path / "missing" / "r.html", *ENGINE)
+    assert "missing of the report does not exist" in fail("report", network, "--input", inputs, "-o", tmp_path / "missing" / "r.html", *ENGINE)
+    assert "would be both the page and its figures" in fail("report", network, "--input", inputs, "-o", tmp_path / "r.json", *ENGINE)
 
 
 def test_text_is_escaped() -> None:

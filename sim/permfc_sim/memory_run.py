@@ -115,7 +115,7 @@ def memory_run(
     memory.check_holds(layout.image_bytes)
     traces = [_commands(run, memory, engine_hz) for run in inferences]
     numbers = range(len(network.layers))
-    windows = [_layer_windows(trace, run.reads, layout, memory) for trace, run in zip(traces, inferences, strict=True)]
+    windows = [_layer_windows(trace, run.reads, layout, memory, engine_hz) for trace, run in zip(traces, inferences, strict=True)]
     during = IdlePolicy(0.0, policy.power_down)
     counts = on_chip_counts(network, x, config)
     total = memory_use(traces, memory, policy)
@@ -137,13 +137,14 @@ def _commands(run: Inference, memory: Memory, engine_hz: float) -> CommandTrace:
     return replace(trace, length=max(trace.length, lasted))  # the engine goes on for some time after its last read
 
 
-def _layer_windows(trace: CommandTrace, reads: Reads, layout: ImageLayout, memory: Memory) -> list[CommandTrace]:
-    """The trace cut where each layer's first descriptor is read: descriptors lie in front of all segments, in the order in which they are read."""
-    if isinstance(memory.part, DramPart):
-        begin, end, cycle = read_addresses(trace, memory)
-    else:  # a flash goes on with the next read without a command
-        begin, cycle, end = reads.address, reads.cycle, reads.address + reads.bytes
+def _layer_windows(trace: CommandTrace, reads: Reads, layout: ImageLayout, memory: Memory, engine_hz: float) -> list[CommandTrace]:
+    """The trace cut where the memory is told to read each layer's first descriptor."""
     offsets = [next(block.offset for block in layout.blocks if block.layer == number) for number in range(layout.blocks[-1].layer + 1)]
-    program_end = min(block.segment_offsets[0] for block in layout.blocks) * layout.bus_bytes
-    cuts = [0, *(int(cycle[np.argmax((end > offset * layout.bus_bytes) & (begin < program_end))]) for offset in offsets[1:]), trace.length]
-    return [trace.window(first, last) for first, last in zip(cuts[:-1], cuts[1:], strict=True)]
+    starts = [offset * layout.bus_bytes for offset in offsets[1:]]
+    asked = [int(reads.cycle[np.argmax((reads.address <= start) & (start < reads.address + reads.bytes))]) for start in starts]
+    cuts = [math.ceil(cycle * memory.clock_hz / engine_hz) for cycle in asked]
+    if isinstance(memory.part, DramPart):  # later than asked for; a flash goes on with the next read without a command
+        begin, end, cycle = read_addresses(trace, memory)
+        cuts = [int(cycle[np.argmax((cycle >= cut) & (begin <= start) & (start < end))]) for cut, start in zip(cuts, starts, strict=True)]
+    edges = [0, *cuts, trace.length]
+    return [trace.window(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]

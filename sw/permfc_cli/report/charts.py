@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from ..memory_tables import significant
+
 if TYPE_CHECKING:
+    from permfc.memory.comparison import Cost
     from permfc.memory.use import MemoryUse
     from permfc_sim.simulate import LayerTraffic
 
 BLUE, LIGHT_BLUE, ORANGE, GREY, DARK = "#2a6f97", "#8fbcd4", "#e07a1f", "#b8bec5", "#333333"
 _ENERGY = {"activate": DARK, "read": BLUE, "background": GREY, "refresh": LIGHT_BLUE, "I/O": ORANGE}
+_SKIPPING = {False: ("all weights", GREY), True: ("zero activations skipped", BLUE)}
 _TRAFFIC = {"int8, everything": GREY, "int8, zero activations skipped": ORANGE, "permfc": BLUE}
 
 # In units of the drawing, which a page shows as pixels.
 _WIDTH, _NAMES, _BARS = 720, 90, 500
-_LEGEND, _BAR, _GAP = 28, 14, 8
+_TOP, _BAR, _GAP = 42, 14, 8
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,22 @@ class Bar:
 def bar_chart(bars: Sequence[Bar], legend: Mapping[str, str], title: str) -> str:
     """An ``<svg>`` element; the longest bar fills the width. ``legend`` gives the colour of each name."""
     longest = max(sum(value for _, value in bar.parts) for bar in bars) or 1.0
-    drawn, top = [_legend(legend)], _LEGEND
+    heading = f'<text x="0" y="12" font-weight="bold" fill="{DARK}">{escape(title)}</text>'
+    drawn, top = [heading, _legend(legend)], _TOP
     for bar in bars:
         top += _GAP if bar.name else 0
         drawn.append(_bar(bar, top, _BARS / longest))
         top += _BAR
     height = top + _GAP
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img"'
-    return "".join([opening, f' font-family="sans-serif" font-size="11"><title>{escape(title)}</title>', *drawn, "</svg>"])
+    size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
+    label = f'role="img" aria-label="{escape(title)}" font-family="sans-serif" font-size="11"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}>{"".join(drawn)}</svg>'
 
 
 def _legend(names: Mapping[str, str]) -> str:
     drawn, left = [], _NAMES
     for name, colour in names.items():
-        drawn.append(f'<rect x="{left}" y="6" width="10" height="10" fill="{colour}"/>{_text(left + 14, 15, name)}')
+        drawn.append(f'<rect x="{left}" y="22" width="10" height="10" fill="{colour}"/>{_text(left + 14, 31, name)}')
         left += 34 + 6 * len(name)
     return "".join(drawn)
 
@@ -88,5 +94,16 @@ def energy_chart(layers: Sequence[MemoryUse]) -> str:
     bars = []
     for number, energy in enumerate(use.energy for use in layers):
         values = (energy.activate + energy.precharge, energy.read + energy.write, energy.background, energy.refresh, energy.io)
-        bars.append(Bar(f"layer {number}", list(zip(_ENERGY.values(), values, strict=True)), f"{energy.total * 1e6:,.3g} µJ"))
+        bars.append(Bar(f"layer {number}", list(zip(_ENERGY.values(), values, strict=True)), f"{significant(energy.total * 1e6)} µJ"))
     return bar_chart(bars, _ENERGY, "Energy of the memory per inference")
+
+
+def comparison_chart(costs: Sequence[Cost], figure: Callable[[Cost], float | None], unit: str, title: str) -> str:
+    """One figure of each layout that has it, with and without the weights of zero activations."""
+    bars, names = [], list(dict.fromkeys(cost.layout for cost in costs))
+    for cost in sorted(costs, key=lambda cost: (names.index(cost.layout), cost.skips_zeros)):
+        value = figure(cost)
+        if value is not None:
+            first = not (bars and cost.skips_zeros)
+            bars.append(Bar(cost.layout if first else "", [(_SKIPPING[cost.skips_zeros][1], value)], f"{significant(value)} {unit}"))
+    return bar_chart(bars, dict(_SKIPPING.values()), title)

@@ -10,10 +10,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from permfc.errors import DeviceError
+from permfc.errors import DeviceError, InputError
 from permfc.files import write_file
 from permfc.memory import MEMORY_NAMES, IdlePolicy
 from permfc.memory import memory as named_memory
+from permfc.memory.comparison import compare
 from permfc.report import network_report
 
 from .. import console, inputs
@@ -35,7 +36,7 @@ def report(
     clock: Annotated[float, typer.Option(min=1, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a network with its memory, and write one page about it.
+    """Simulate a network with its memory, compare it with other layouts of the weights, and write one page about it.
 
     The page holds all of its drawings, and says of every figure whether it was counted, modelled or estimated.
 
@@ -47,15 +48,18 @@ def report(
     """
     from permfc_sim.simulate import simulate  # here, since the simulator is an optional dependency
 
+    _check_output(output)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     network, config = network_and_engine(file, engine, chosen)
     quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
     with console.progress() as steps:
         simulation = simulate(network, quantised, config, memory=chosen, clock_hz=clock * 1e6, idle=policy, progress=steps)
+        costs = compare(network, quantised, chosen, bus_bytes=config.bus_bytes, policy=policy, progress=steps) if chosen.part else []
     figures = {"file": str(file), "network": network_report(network, config).as_dict(), "simulation": simulation.as_dict()}
+    figures["layouts_modelled"] = [cost.as_dict() for cost in costs]
     version = importlib.metadata.version("permfc")
     subtitle = f"{len(quantised)} inputs; {config.lanes} lanes, {config.bus_bits}-bit bus; memory {chosen.name}; permfc {version}"
-    write_file(output, page(f"{file.name} on permfc", subtitle, sections(network, config, chosen, simulation)).encode())
+    write_file(output, page(f"{file.name} on permfc", subtitle, sections(network, config, chosen, simulation, costs)).encode())
     data = output.with_suffix(".json")
     write_file(data, json.dumps(figures, indent=2).encode())
     written = console.table("", {"written": "left", "bytes": "right"})
@@ -64,3 +68,11 @@ def report(
     console.show(as_json, figures, written)
     if simulation.mismatches:
         raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; the gateware has a defect")
+
+
+def _check_output(path: Path) -> None:
+    """Refuse a page's path before the long work begins: InputError if its folder is missing, or the page would lie where its figures go."""
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} of the report does not exist: make it, or choose another")
+    if path.suffix == ".json":
+        raise InputError(f"{path} would be both the page and its figures: give the page's name, with .html")

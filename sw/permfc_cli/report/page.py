@@ -19,10 +19,10 @@ h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; break
 .tiles div { flex: 1 1 14rem; border: 1px solid #ccc; border-radius: 0.4rem; padding: 0.6rem 0.8rem; font-size: 0.85rem; }
 .tiles strong { font-size: 1.25rem; }
 table { border-collapse: collapse; margin: 0.8rem 0; font-variant-numeric: tabular-nums; break-inside: avoid; }
-caption { text-align: left; font-weight: 600; }
-th, td { padding: 0.15rem 0.7rem; text-align: left; } th { border-bottom: 1px solid #222; vertical-align: bottom; }
+caption { text-align: left; font-weight: 600; break-after: avoid; }
+th, td { padding: 0.15rem 0.7rem; text-align: left; } td { white-space: nowrap; } th { border-bottom: 1px solid #222; vertical-align: bottom; }
 td.right, th.right { text-align: right; } tr.end td { border-bottom: 1px solid #ccc; }
-svg { max-width: 100%; height: auto; break-inside: avoid; }
+svg { display: block; margin: 1rem 0; max-width: 100%; height: auto; break-inside: avoid; }
 @page { size: A4; margin: 15mm; }
 @media print {
   body { font-size: 9pt; max-width: none; margin: 0; padding: 0; } h2 { margin-top: 1.2rem; }

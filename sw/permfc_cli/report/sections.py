@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from permfc.config import EngineConfig
@@ -12,20 +13,24 @@ from permfc.report import network_report
 
 from .. import console, info
 from .. import simulate as simulation_tables
+from ..compare import cost_table
 from ..memory_tables import command_table, energy_table, on_chip_table, significant
 from . import charts
 from .page import Section, Tile, bullets, html_table, paragraph, tiles
 
 if TYPE_CHECKING:
+    from permfc.memory.comparison import Cost
     from permfc_sim.memory_run import MemoryRun
     from permfc_sim.simulate import Simulation
 
 
-def sections(network: Network, config: EngineConfig, memory: Memory, simulation: Simulation) -> list[Section]:
-    """All of a report, in the order in which it is read."""
+def sections(network: Network, config: EngineConfig, memory: Memory, simulation: Simulation, costs: Sequence[Cost]) -> list[Section]:
+    """All of a report, in the order in which it is read; ``costs`` of layouts are empty for a memory without a part."""
     run = simulation.memory_run
-    of_memory = [_commands(run), _energy(run), Section("Energy on the chip", "estimated", [html_table(on_chip_table(run))])] if run else []
-    return [_summary(simulation), _network(network, config), _engine(simulation), _traffic(simulation), *of_memory, _method(simulation, memory)]
+    parts = [_summary(simulation), _network(network, config), _engine(simulation), _traffic(simulation)]
+    if run:
+        parts += [_commands(run), _energy(run), Section("Energy on the chip", "estimated", [html_table(on_chip_table(run))]), _comparison(run, costs)]
+    return [*parts, _method(simulation, memory)]
 
 
 def _summary(simulation: Simulation) -> Section:
@@ -80,6 +85,19 @@ def _energy(run: MemoryRun) -> Section:
         f"temperature and process: a device on a desk draws less. At 20 pJ a bit, the figure of most papers, these bytes would take {literature} µJ."
     )
     return Section("Energy of the memory", run.source, [charts.energy_chart(run.layers), html_table(energy_table(run)), paragraph(note)])
+
+
+def _comparison(run: MemoryRun, costs: Sequence[Cost]) -> Section:
+    note = (
+        "The same weights in other layouts, for the same inputs on the same memory, which is asked for everything at once. permfc's rows are "
+        "modelled like all others; what the engine did is above. Nothing is said of accuracy: the layouts hold the weights of this network, "
+        "as if each could."
+    )
+    drawings = [
+        charts.comparison_chart(costs, lambda cost: cost.bytes, "B", "Bytes per inference"),
+        charts.comparison_chart(costs, lambda cost: cost.energy and cost.energy.total * 1e6, "µJ", "Energy of the memory per inference"),
+    ]
+    return Section("Other layouts of the weights", "modelled", [paragraph(note), *drawings, html_table(cost_table(costs, run.memory, run.policy))])
 
 
 def _method(simulation: Simulation, memory: Memory) -> Section:
