@@ -14,7 +14,7 @@ from permfc import image, model_file
 from permfc.config import EngineConfig
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
-COMMANDS = ("compress", "features", "finetune", "info", "pack", "simulate", "synth", "export-rtl", "demo", "bench")
+COMMANDS = ("compress", "features", "finetune", "info", "pack", "simulate", "synth", "run", "devices", "selftest", "export-rtl", "demo", "bench")
 
 
 @pytest.fixture
