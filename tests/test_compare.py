@@ -17,7 +17,7 @@ from permfc.image import predicted_traffic
 from permfc.memory import IdlePolicy, memory
 from permfc.memory.comparison import compare
 from permfc.memory.layouts import EIE_PES, Dense, Eie, Permfc, Stretch, eie_entries, layouts
-from permfc.network import Kind
+from permfc_cli.compare import cost_table
 
 NETWORK = random_network(5, (40, 64, 10))
 X = np.random.default_rng(0).integers(-128, 128, (3, 40)).astype(np.int8)
@@ -116,6 +116,8 @@ def test_weights_that_do_not_fit_have_no_time() -> None:
     costs = {cost.layout: cost for cost in compare(NETWORK, None, tiny, bus_bytes=2, policy=IdlePolicy())}
     assert costs["dense fp32"].seconds is None and costs["dense fp32"].energy is None and costs["dense fp32"].bytes > 8_192
     assert costs["permfc"].seconds > 0
+    column = list(cost_table(list(costs.values()), tiny, IdlePolicy()).columns[4].cells)
+    assert [cell == "does not fit" for cell in column] == [cost.energy is None for cost in costs.values()]
 
 
 def test_comparison_needs_a_part() -> None:
@@ -134,4 +136,3 @@ def test_command(tmp_path: Path) -> None:
     assert "modelled" in table and "permfc" in table and "skipped" not in table
     assert "choose one of sdr-100" in fail("compare", network, "--memory", "ddr5")
     assert "axi has no part" in fail("compare", network, "--memory", "axi")
-    assert any(segments.kind is Kind.SPARSE for layer in NETWORK.layers for block in layer.blocks for segments in block)

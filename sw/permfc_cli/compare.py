@@ -70,16 +70,24 @@ def cost_table(costs: Sequence[Cost], memory: Memory, policy: IdlePolicy) -> con
     table = console.table(title, {"layout": "left", "zero activations": "left", **columns})
     ours = {cost.skips_zeros: cost for cost in costs if cost.layout == "permfc"}
     for number, cost in enumerate(costs):
-        base = ours[cost.skips_zeros]
-        pairs = [(cost.bytes, base.bytes)]
-        if cost.energy is not None and base.energy is not None:
-            pairs += [(cost.seconds * 1e6, base.seconds * 1e6), (cost.energy.total * 1e6, base.energy.total * 1e6)]
-        cells = [text for value, own in pairs for text in (f"{value:,.0f}" if value >= 100 else f"{value:.3g}", f"{value / own:.1f} x")]
-        cells += ["does not fit", "", "", ""][: 6 - len(cells)] if len(cells) < 6 else []
-        table.add_row(cost.layout, "skipped" if cost.skips_zeros else "read", *cells, f"{cost.literature_joules * 1e6:,.3g}")
+        skipping, literature = "skipped" if cost.skips_zeros else "read", f"{cost.literature_joules * 1e6:,.3g}"
+        table.add_row(cost.layout, skipping, *_cells(cost, ours[cost.skips_zeros]), literature)
         if number + 1 < len(costs) and costs[number + 1].skips_zeros != cost.skips_zeros:
             table.add_section()
     return table
+
+
+def _cells(cost: Cost, ours: Cost) -> list[str]:
+    """Bytes, time and energy, each followed by its ratio to ``ours``."""
+    cells = _with_ratio(cost.bytes, ours.bytes)
+    if cost.energy is None:
+        return [*cells, "does not fit", "", "", ""]
+    cells += _with_ratio(cost.seconds * 1e6, ours.seconds and ours.seconds * 1e6)
+    return cells + _with_ratio(cost.energy.total * 1e6, ours.energy and ours.energy.total * 1e6)
+
+
+def _with_ratio(value: float, ours: float | None) -> list[str]:
+    return [f"{value:,.0f}" if value >= 100 else f"{value:.3g}", f"{value / ours:.1f} x" if ours else ""]
 
 
 def draw(costs: Sequence[Cost], path: Path) -> None:
