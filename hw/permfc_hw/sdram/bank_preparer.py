@@ -32,8 +32,8 @@ class BankPreparer(wiring.Component):
         Take no piece.
     streaming, streaming_bank, streaming_row : In(1), In(2), In
         The row in which a piece streams must stay open, unless it is paused.
-    stays : In(1)
-        The piece that streams does not end in this cycle.
+    pausable : In(1)
+        The piece that streams may be paused behind this cycle.
     paused : Out(1)
         It may not go on.
     written : In(1)
@@ -54,7 +54,7 @@ class BankPreparer(wiring.Component):
             "streaming": In(1),
             "streaming_bank": In(BANK_BITS),
             "streaming_row": In(geometry.row_bits),
-            "stays": In(1),
+            "pausable": In(1),
             "paused": Out(1),
             "written": In(1),
             "close": In(1),
@@ -149,7 +149,7 @@ class BankPreparer(wiring.Component):
                     m.next = "Empty"
                     with m.If(pending):
                         m.next = "Look"
-        with m.If(self.hold & self.stays):
+        with m.If(self.hold & self.pausable):
             m.d.sync += self.paused.eq(1)
         with m.If(self.close):
             m.d.sync += [opened.eq(0), closed.eq(self.paused)]

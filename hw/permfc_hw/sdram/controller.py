@@ -96,7 +96,7 @@ class SdramController(wiring.Component):
             preparer.streaming.eq(streamer.streaming),
             preparer.streaming_bank.eq(streamer.bank),
             preparer.streaming_row.eq(streamer.row),
-            preparer.stays.eq(streamer.stays),
+            preparer.pausable.eq(streamer.pausable),
             streamer.paused.eq(preparer.paused),
             preparer.written.eq(streamer.command_en & streamer.command.write),
             preparer.close.eq(refresher.order == Order.PRECHARGE_ALL),

@@ -45,10 +45,10 @@ class Streamer(wiring.Component):
         A bus word of a read begins in this cycle.
     streaming, bank, row : Out(1), Out(2), Out
         The row that has to stay open.
-    stays : Out(1)
-        The piece does not end in this cycle.
+    pausable : Out(1)
+        The piece does not end in this cycle, nor does it break off a READ's burst when it pauses behind it.
     paused : In(1)
-        It may not go on, since its row is closed. A READ begins anew behind a pause.
+        It may not go on, since its row is closed.
     responses : Out(stream of 1 bit)
         A burst is written: 1 if it was refused.
     """
@@ -68,7 +68,7 @@ class Streamer(wiring.Component):
             "streaming": Out(1),
             "bank": Out(BANK_BITS),
             "row": Out(geometry.row_bits),
-            "stays": Out(1),
+            "pausable": Out(1),
             "paused": In(1),
             "responses": Out(stream.Signature(1)),
         })
@@ -97,7 +97,7 @@ class Streamer(wiring.Component):
             self.streaming.eq(active),
             self.bank.eq(piece.bank),
             self.row.eq(piece.row),
-            self.stays.eq(active & ~ends),
+            self.pausable.eq(active & ~ends & (~moves | piece.write | piece.column[:ceil_log2(BURST)].all())),
             self.writes.ready.eq(writes & number.all()),
             self.data.eq(self.writes.payload.data.word_select(number, self.width)),
             self.strobe.eq(self.writes.payload.strobe.word_select(number, self.width // 8)),
