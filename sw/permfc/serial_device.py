@@ -74,7 +74,7 @@ class SerialDevice(Device):
 
     @property
     def clock_hz(self) -> float:
-        return self.identity.clock_hz
+        return float(self.identity.clock_hz)
 
     def read_register(self, register: Register) -> int:
         return _WORD.unpack(self._session.ask(Command.READ_REGISTER, _WORD.pack(register)))[0]
