@@ -122,9 +122,12 @@ class _DramSchedule:
         busy = -(-pieces.words // part.data_rate)
         columns = (array.tolist() for array in (pieces.arrival, pieces.row, pieces.bank, busy))
         for number, (arrival, row, bank, clocks) in enumerate(zip(*columns, strict=True)):
-            owed = max(0, (max(arrival, free) - due) // cycles["trefi"] + 1) if max(arrival, free) >= due else 0
-            if owed and (owed >= MOST_POSTPONED or arrival - free > cycles["trp"] + owed * cycles["trfc"]):
-                ready = self._refresh(max(free, ready, max(activated) + cycles["tras"]), owed, cycles)
+            while due <= max(arrival, free):
+                start = max(free, ready, max(activated) + cycles["tras"], due)
+                owed = (start - due) // cycles["trefi"] + 1
+                if owed < MOST_POSTPONED and start + cycles["trp"] + owed * cycles["trfc"] > arrival:
+                    break  # somebody waits: later
+                ready = self._refresh(start, owed, max(opened) >= 0, cycles)
                 due += owed * cycles["trefi"]
                 opened = [-1] * part.banks
             known = max(arrival, ready)
@@ -143,10 +146,11 @@ class _DramSchedule:
             read[bank] = free
         return begin
 
-    def _refresh(self, cycle: int, count: int, cycles: dict[str, int]) -> int:
-        """Close all banks and refresh ``count`` times from ``cycle`` on; when banks may be opened again."""
-        self.rows.append((cycle, Command.PRECHARGE_ALL, 0, 0))
-        cycle += cycles["trp"]
+    def _refresh(self, cycle: int, count: int, close: bool, cycles: dict[str, int]) -> int:
+        """Close the banks if one is open, and refresh ``count`` times from ``cycle`` on; when banks may be opened again."""
+        if close:
+            self.rows.append((cycle, Command.PRECHARGE_ALL, 0, 0))
+            cycle += cycles["trp"]
         for _ in range(count):
             self.rows.append((cycle, Command.REFRESH, 0, 0))
             cycle += cycles["trfc"]
