@@ -64,30 +64,29 @@ def _bus_bits(wanted: int | None, memory: Memory) -> int:
 
 def cost_table(costs: Sequence[Cost], memory: Memory, policy: IdlePolicy) -> console.Table:
     """The layouts, and how many times each takes what permfc takes under the same rule."""
-    title = f"{memory.name} ({memory.part.name}), per inference, modelled; energy: datasheet maximum, {policy}"
-    headings = ["bytes", "", "µs, memory alone", "", "µJ", "", "µJ at 20 pJ/bit"]
-    columns = {heading + " " * number: "right" for number, heading in enumerate(headings)}  # spaces keep the empty ones apart
-    table = console.table(title, {"layout": "left", "zero activations": "left", **columns})
+    title = f"{memory.name} ({memory.part.name}), one inference, modelled; time of the memory alone; energy: datasheet maximum, {policy}"
+    columns = dict.fromkeys(("kB", "µs", "µJ"), "right")
+    table = console.table(title, {"layout": "left", "zeros": "left", **columns})
     ours = {cost.skips_zeros: cost for cost in costs if cost.layout == "permfc"}
     for number, cost in enumerate(costs):
-        skipping, literature = "skipped" if cost.skips_zeros else "read", f"{cost.literature_joules * 1e6:,.3g}"
-        table.add_row(cost.layout, skipping, *_cells(cost, ours[cost.skips_zeros]), literature)
+        table.add_row(cost.layout, "skipped" if cost.skips_zeros else "read", *_cells(cost, ours[cost.skips_zeros]))
         if number + 1 < len(costs) and costs[number + 1].skips_zeros != cost.skips_zeros:
             table.add_section()
     return table
 
 
 def _cells(cost: Cost, ours: Cost) -> list[str]:
-    """Bytes, time and energy, each followed by its ratio to ``ours``."""
-    cells = _with_ratio(cost.bytes, ours.bytes)
+    """Bytes, time and energy, each with its ratio to ``ours``."""
+    size = _with_ratio(cost.bytes / 1e3, ours.bytes / 1e3)
     if cost.energy is None:
-        return [*cells, "does not fit", "", "", ""]
-    cells += _with_ratio(cost.seconds * 1e6, ours.seconds and ours.seconds * 1e6)
-    return cells + _with_ratio(cost.energy.total * 1e6, ours.energy and ours.energy.total * 1e6)
+        return [size, "does not fit", ""]
+    time = _with_ratio(cost.seconds * 1e6, ours.seconds and ours.seconds * 1e6)
+    return [size, time, _with_ratio(cost.energy.total * 1e6, ours.energy and ours.energy.total * 1e6)]
 
 
-def _with_ratio(value: float, ours: float | None) -> list[str]:
-    return [f"{value:,.0f}" if value >= 100 else f"{value:.3g}", f"{value / ours:.1f} x" if ours else ""]
+def _with_ratio(value: float, ours: float | None) -> str:
+    shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{shown} {value / ours:5.1f}x" if ours else shown
 
 
 def draw(costs: Sequence[Cost], path: Path) -> None:

@@ -17,7 +17,7 @@ class Reads:
         Bus clock cycles, from 0.
     address : int64 [reads]
         Byte address.
-    bytes : int32 [reads]
+    bytes : int32 or int64 [reads]
     """
 
     cycle: np.ndarray
