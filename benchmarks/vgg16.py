@@ -1,7 +1,7 @@
 """VGG-16's three fully connected layers at full size on the simulated engine: ``python benchmarks/vgg16.py [--memory NAME ...] [--json]``.
 
 25088-4096-4096-1000, 124 million weights, synthetic: normal weights of which the largest 4, 4 and 23 % are left, an input of which 18 % is not
-zero, and biases that leave 37 and 41 % of the hidden activations: the densities that Han et al. publish for the pruned network (EIE, ISCA 2016, Table III).
+zero, and biases that leave 37 and 41 % of the hidden activations: the densities that Han et al. publish (EIE, ISCA 2016, Table III).
 Compressing is lossy and turns small weights into zeros, too: "stored" is what is left, and it is less.
 Every result is checked against the golden model, every word read against the law. The network runs once on each memory: counted at the pins of an
 SDRAM, modelled from the counted reads for other memories; ``axi`` has no commands of its own. ``--network`` keeps the compressed network, or takes it

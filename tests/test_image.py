@@ -229,7 +229,7 @@ LARGE = random_network(0, (40, 100), block_outputs=100, kinds=[Kind.DENSE8])
 
 @pytest.mark.parametrize(("config", "message"), [
     ({"features": 32}, r"needs an engine with features >= 100, but this one has 32: an EngineConfig with features=128 would fit \(--features 128\)"),
-    ({"block_outputs": 64}, r"needs an engine with block_outputs >= 100, but this one has 64: an EngineConfig with block_outputs=128 would fit \(--block-outputs 128\)"),
+    ({"block_outputs": 64}, r"block_outputs >= 100, but this one has 64: an EngineConfig with block_outputs=128 would fit \(--block-outputs 128\)"),
     ({"levels": 8}, r"needs an engine with levels >= 16, but this one has 8: an EngineConfig with levels=16 would fit"),
     ({"accumulator_bits": 16}, r"needs an engine with accumulator_bits >= \d+, but this one has 16: an EngineConfig with accumulator_bits=\d+ would"),
     ({"features": 32, "levels": 8}, r"an EngineConfig with features=128, levels=16 would fit"),
