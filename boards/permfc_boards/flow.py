@@ -20,6 +20,13 @@ from .devices import FpgaDevice
 Progress = Callable[[str, int, int], None]
 NETLIST = "netlist.json"
 
+# The lists of activations go to an iCE40 UltraPlus' large RAMs, which are for memories that ask for them and have no initial contents. The lists
+# need none: an entry is written before it is read.
+_LISTS_TO_SPRAM = (
+    'setattr -set ram_style "huge" */m:*store.*_layers.memory',
+    "delete */t:$meminit* */r:MEMID=*store.*_layers.memory %i",
+)
+
 
 def cache_folder(kind: str, name: str, *facts: str) -> Path:
     """A folder under the user's cache, named by all that the result depends on, but for the tools' versions."""
@@ -28,9 +35,13 @@ def cache_folder(kind: str, name: str, *facts: str) -> Path:
     return base / "permfc" / kind / f"{name}-{key}"
 
 
-def synth_command(device: FpgaDevice, top: str) -> str:
-    """The yosys command that maps a flat design to the device's cells and writes the netlist."""
-    return f"synth_{device.family} {device.synthesis_options} -top {top} -json netlist.part"
+def mapping_commands(device: FpgaDevice, top: str) -> list[str]:
+    """The yosys commands that map a design to the device's cells and write the netlist.
+
+    Flattening before synth_* keeps yosys from a silent abort on wires named like ``x`` beside ``x[0]`` (YosysHQ/yosys#4349).
+    """
+    synth = f"synth_{device.family} {device.synthesis_options} -top {top} -json netlist.part"
+    return ["proc", "flatten", "opt_clean -purge", *(_LISTS_TO_SPRAM if "-spram" in device.synthesis_options else ()), synth]
 
 
 def synthesise_netlist(folder: Path, sources: dict[str, str], script: str, progress: Progress | None) -> Path:

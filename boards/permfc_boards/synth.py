@@ -18,13 +18,13 @@ from permfc.errors import ToolError
 
 from . import harness as shell
 from .devices import FpgaDevice
-from .flow import Progress, cache_folder, route_seeds, synth_command, synthesise_netlist
+from .flow import Progress, cache_folder, mapping_commands, route_seeds, synthesise_netlist
 
 # nextpnr's names of a resource, by family, and how many of ours one of theirs is. A LUT4 on ECP5 is any LUT site that is taken: by logic, a carry,
 # distributed RAM, or the write port of such a RAM, which blocks two. On iCE40 it is a logic cell: one LUT4 and one flip-flop, taken by either.
 RESOURCES = {
     "ecp5": {"lut4": {"TRELLIS_COMB": 1, "TRELLIS_RAMW": 2}, "block_ram": {"DP16KD": 1}, "dsp": {"MULT18X18D": 1}},
-    "ice40": {"lut4": {"ICESTORM_LC": 1}, "block_ram": {"ICESTORM_RAM": 1}, "dsp": {"ICESTORM_DSP": 1}},
+    "ice40": {"lut4": {"ICESTORM_LC": 1}, "block_ram": {"ICESTORM_RAM": 1}, "spram": {"ICESTORM_SPRAM": 1}, "dsp": {"ICESTORM_DSP": 1}},
 }
 
 
@@ -52,8 +52,9 @@ class SynthesisReport:
     -------
     device : str
         Name of the device.
-    lut4, flip_flops, block_ram, dsp : Usage
-        Resources of the design without its shell. On iCE40 ``lut4`` counts logic cells.
+    usage : dict of str to Usage
+        Resources of the design without its shell, by name; see :data:`RESOURCES`. On iCE40 ``lut4`` counts logic cells.
+    flip_flops : Usage
     logic_luts : int
         LUT4 cells of the design's netlist alone: without carry chains and distributed RAM, which take LUT sites too.
     harness : CellCounts
@@ -65,10 +66,8 @@ class SynthesisReport:
     """
 
     device: str
-    lut4: Usage
+    usage: dict[str, Usage]
     flip_flops: Usage
-    block_ram: Usage
-    dsp: Usage
     logic_luts: int
     harness: CellCounts
     fmax_mhz: dict[int, float]
@@ -123,16 +122,12 @@ def place_and_route(
 
 
 def _yosys_script(device: FpgaDevice, module: str) -> str:
-    """Two precautions: the design stays a module of its own, so that no register of the shell is drawn into its DSPs or block RAMs;
-    and flattening before synth_* keeps yosys from a silent abort on wires named like ``x`` beside ``x[0]`` (YosysHQ/yosys#4349)."""
+    """The design stays a module of its own, so that no register of the shell is drawn into its DSPs or block RAMs."""
     return "\n".join([
         "read_verilog design.v",
         f"hierarchy -check -top {shell.TOP}",
         f"setattr -mod -set keep_hierarchy 1 {module}",
-        "proc",
-        "flatten",
-        "opt_clean -purge",
-        synth_command(device, shell.TOP),
+        *mapping_commands(device, shell.TOP),
         "",
     ])
 
@@ -165,10 +160,8 @@ def read_reports(device: FpgaDevice, design: CellCounts, harness: CellCounts, re
     shell_luts = harness.luts if device.family == "ecp5" else harness.flip_flops
     return SynthesisReport(
         device=device.name,
-        lut4=Usage(usage["lut4"].used - shell_luts, usage["lut4"].available),
+        usage={**usage, "lut4": Usage(usage["lut4"].used - shell_luts, usage["lut4"].available)},
         flip_flops=Usage(design.flip_flops, flip_flops_available),
-        block_ram=usage["block_ram"],
-        dsp=usage["dsp"],
         logic_luts=design.luts,
         harness=harness,
         fmax_mhz=fmax,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
-from .memory import BLOCK, registered_read
+from .memory import SinglePortMemory
 
 
 class Activation(data.StructLayout):
@@ -24,7 +23,7 @@ class ActivationStore(wiring.Component):
     """Two banks of ``features`` entries: one is read, the other appended to.
 
     Values are appended in the order of their index, two cycles after they came; zeros are only counted. After the final layer its
-    results lie in the appended bank, zeros included, and leave by the result stream while it is still being filled.
+    results lie in the appended bank, zeros included, and leave by the result stream in the cycles that append nothing.
 
     Members
     -------
@@ -43,9 +42,9 @@ class ActivationStore(wiring.Component):
         Values appended since the last swap, up to ``features + 1``.
     active : Out
         Length of the list.
-    read_en, read_address : In
+    read_address : In
     entry : Out(Activation)
-        One cycle after ``read_address`` (with ``read_en``).
+        One cycle after ``read_address``.
     results : Out(stream of int32), last
         ``last`` comes with the last one.
     complete : In(1)
@@ -67,7 +66,6 @@ class ActivationStore(wiring.Component):
             "clear": In(1),
             "received": Out(count),
             "active": Out(range(config.features + 1)),
-            "read_en": In(1),
             "read_address": In(range(config.features + 1)),
             "entry": Out(Activation(config)),
             "results": Out(stream.Signature(signed(32))),
@@ -79,55 +77,56 @@ class ActivationStore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = max(self.config.accumulator_bits, Activation(self.config).size)
-        m.submodules.memory = memory = Memory(shape=width, depth=2 * self.config.features, init=[], attrs=BLOCK)
-        bank = Signal()  # appended to
-        stored = Signal.like(self.active)
-        self._append(m, memory, bank, stored)
-        self._read(m, memory, bank, stored)
+        banks = [SinglePortMemory(bits=width, words=self.config.features) for _ in range(2)]
+        m.submodules.even_layers, m.submodules.odd_layers = banks
+        appended = Signal()  # the bank
+        appending = Signal()
+        stored, handed_out = Signal.like(self.active), Signal.like(self.active)
+        for number, bank in enumerate(banks):
+            own = Mux(appending, stored, handed_out)
+            m.d.comb += bank.address.eq(Mux(appended == number, own, self.read_address))
+        words = Array(bank.read_data for bank in banks)
+        m.d.comb += self.entry.eq(words[~appended])
+        with m.If(self.swap):
+            m.d.sync += [appended.eq(~appended), self.active.eq(stored)]
+        self._append(m, banks, appended, appending, stored)
+        self._hand_out(m, words[appended], appending, stored, handed_out)
         return m
 
-    def _append(self, m: Module, memory: Memory, bank: Signal, stored: Signal) -> None:
+    def _append(self, m: Module, banks: list[SinglePortMemory], appended: Signal, appending: Signal, stored: Signal) -> None:
         features = self.config.features
-        write = memory.write_port()
-        value = Signal(signed(self.config.accumulator_bits))
-        enable, final = Signal(), Signal()
-        index_bits = ceil_log2(features)
+        value, final = Signal(signed(self.config.accumulator_bits)), Signal()
         entry = Signal(Activation(self.config))
+        store = appending & (self.received < features) & (final | (value != 0))
         m.d.sync += [
             value.eq(Mux(self.loading, self.inputs.payload, self.value)),
-            enable.eq(Mux(self.loading, self.inputs.valid & self.inputs.ready, self.value_en)),
+            appending.eq(Mux(self.loading, self.inputs.valid & self.inputs.ready, self.value_en)),
             final.eq(self.final),
         ]
         m.d.comb += [
             self.inputs.ready.eq(self.loading & ~self.holding),
             entry.x.eq(value[:8]),
             entry.index.eq(self.received),
-            write.addr.eq(Cat(stored[:index_bits], bank)),
-            write.data.eq(Mux(final, value.as_unsigned(), entry.as_value())),
-            write.en.eq(enable & (self.received < features) & (final | (value != 0))),
         ]
-        with m.If(enable & (self.received <= features)):
+        for number, bank in enumerate(banks):
+            m.d.comb += [
+                bank.write_en.eq(store & (appended == number)),
+                bank.write_data.eq(Mux(final, value.as_unsigned(), entry.as_value())),
+            ]
+        with m.If(appending & (self.received <= features)):
             m.d.sync += self.received.eq(self.received + 1)
-        with m.If(write.en):
+        with m.If(store):
             m.d.sync += stored.eq(stored + 1)
-        with m.If(self.swap):
-            m.d.sync += [bank.eq(~bank), self.active.eq(stored)]
 
-    def _read(self, m: Module, memory: Memory, bank: Signal, stored: Signal) -> None:
-        """One port: the list comes first, results use the cycles it leaves."""
-        index_bits = ceil_log2(self.config.features)
-        handed_out, complete = Signal.like(stored), Signal()
-        take, taken = Signal(), Signal()
-        address = Mux(self.read_en, Cat(self.read_address[:index_bits], ~bank), Cat(handed_out[:index_bits], bank))
-        word = registered_read(m, memory, address)
+    def _hand_out(self, m: Module, word: Value, appending: Signal, stored: Signal, handed_out: Signal) -> None:
+        complete, take, taken = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.entry.eq(word),
-            take.eq(self.holding & (handed_out != stored) & ~self.read_en & ~taken & ~self.results.valid),
+            take.eq(self.holding & (handed_out != stored) & ~appending & ~taken & ~self.results.valid),
             self.last.eq(complete & (handed_out == stored)),
         ]
-        appending, completing = Signal(), Signal()  # beside the value that is being stored
-        m.d.sync += [appending.eq(self.value_en & self.final), completing.eq(self.complete)]
-        with m.If(appending):
+        keeping, completing = Signal(), Signal()  # beside the value that is being stored
+        m.d.sync += [keeping.eq(self.value_en & self.final), completing.eq(self.complete)]
+        with m.If(keeping):
             m.d.sync += [self.holding.eq(1), complete.eq(completing)]
         m.d.sync += taken.eq(take)
         with m.If(take):

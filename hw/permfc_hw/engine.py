@@ -253,7 +253,6 @@ class Engine(wiring.Component):
             store.loading.eq(~sequencer.busy & ~self.registers.start),
             store.swap.eq(sequencer.swap),
             store.clear.eq(sequencer.fail | self.registers.clear),
-            store.read_en.eq(self.fetcher.entry_en),
             store.read_address.eq(self.fetcher.entry_address),
             self.fetcher.active.eq(store.active),
             self.fetcher.entry.eq(store.entry),

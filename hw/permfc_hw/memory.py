@@ -26,6 +26,42 @@ def registered_read(m: Module, memory: Memory, address: Value) -> Signal:
     return data
 
 
+class SinglePortMemory(wiring.Component):
+    """Memory of which a cycle writes one word or reads one: all that the large RAMs of an iCE40 UltraPlus (SPRAM) can do.
+
+    Parameters
+    ----------
+    bits : int
+        Width of a word.
+    words : int
+        Capacity.
+
+    Members
+    -------
+    address : In
+    write_en : In(1)
+    write_data : In(bits)
+    read_data : Out(bits)
+        The word at ``address``, one cycle later; undefined after a cycle that writes.
+    """
+
+    def __init__(self, *, bits: int, words: int) -> None:
+        self.words = words
+        super().__init__({"address": In(ceil_log2(words)), "write_en": In(1), "write_data": In(bits), "read_data": Out(bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=unsigned(len(self.write_data)), depth=self.words, init=[], attrs=BLOCK)
+        write = memory.write_port()
+        m.d.comb += [
+            write.addr.eq(self.address),
+            write.en.eq(self.write_en),
+            write.data.eq(self.write_data),
+            self.read_data.eq(registered_read(m, memory, self.address)),
+        ]
+        return m
+
+
 class WideMemory(wiring.Component):
     """Memory filled with whole bus words and read in units of another width, both powers of two.
 

@@ -37,7 +37,7 @@ class SegmentFetcher(wiring.Component):
         Bus words of the class infos.
     active : In
         Number of active features.
-    entry_en, entry_address : Out
+    entry_address : Out
         Position in the list of active features; ``entry`` is due one cycle later.
     entry : In(Activation)
     orders : Out(stream of SegmentOrder)
@@ -61,7 +61,6 @@ class SegmentFetcher(wiring.Component):
             "infos_address": In(self.infos.write_address.shape()),
             "infos_data": In(config.bus_bits),
             "active": In(count),
-            "entry_en": Out(1),
             "entry_address": Out(count),
             "entry": In(Activation(config)),
             "orders": Out(stream.Signature(SegmentOrder(config))),
@@ -112,11 +111,7 @@ class SegmentFetcher(wiring.Component):
             with m.If(self.orders.ready):
                 m.next = following
 
-        def read_feature() -> None:
-            m.d.sync += self.entry_en.eq(1)
-            m.next = "Read Feature"
-
-        m.d.sync += [self.malformed.eq(0), self.entry_en.eq(0)]
+        m.d.sync += self.malformed.eq(0)
         with m.FSM():
             with m.State("Idle"):
                 m.d.sync += [position.eq(0), slot.eq(0), lane.eq(0), rounds.eq(0), parameters_out.eq(0), exhausted.eq(0), second.eq(0)]
@@ -130,7 +125,7 @@ class SegmentFetcher(wiring.Component):
                 m.next = "Class Range"
             with m.State("Class Range"):
                 m.d.sync += [info.as_value()[INFO_UNIT:].eq(self.infos.read_data), adjoining.eq(0)]
-                read_feature()
+                m.next = "Read Feature"
             with m.State("Read Feature"):
                 m.next = "Feature"
                 with m.If(words > capacity):
@@ -159,7 +154,7 @@ class SegmentFetcher(wiring.Component):
                     m.d.sync += position.eq(position + ~second)
                     m.next = "Segment"
                     with m.If(words == 0):
-                        read_feature()
+                        m.next = "Read Feature"
                     with m.Else():
                         m.d.comb += self.fetched.eq(~second)
                         with m.If(lane == config.lanes):
@@ -167,7 +162,6 @@ class SegmentFetcher(wiring.Component):
             with m.State("Segment"):
                 send(OrderKind.SEGMENT, words, "Read Feature")
                 with m.If(self.orders.ready):
-                    m.d.sync += self.entry_en.eq(1)
                     m.d.sync += [lane.eq(lane + 1), neighbour.eq(feature.index + 1), adjoining.eq(1), second.eq(pair & ~second)]
                     with m.If(pair & ~second):
                         m.next = "Classify"

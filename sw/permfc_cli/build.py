@@ -12,6 +12,7 @@ from permfc_boards.boards import BOARD_NAMES, board
 
 from . import console
 from .options import AsJson
+from .resources import resource_table
 
 if TYPE_CHECKING:
     from permfc_boards.build import BuildReport
@@ -47,19 +48,12 @@ def build(
         report = build_board(chosen, config, range(1, seeds + 1), folder, steps)
     if program:
         load(chosen, Path(report.bitstream))
-    console.show(as_json, {"config": config.as_dict(), **report.as_dict()}, _resources(report, config.lanes), _clocks(report))
-
-
-def _resources(report: BuildReport, lanes: int) -> console.Table:
-    table = console.table(f"{report.board}, {lanes} lanes", {"resource": "left", "used": "right", "of": "right", "": "right"})
-    names = {"lut4": "LUT4, all sites", "block_ram": "block RAM", "dsp": "DSP"}
-    for name, usage in report.usage.items():
-        table.add_row(names[name], f"{usage.used:,}", f"{usage.available:,}", f"{usage.used / usage.available:.1%}")
-    return table
+    resources = resource_table(f"{report.board}, {config.lanes} lanes", report.usage)
+    console.show(as_json, {"config": config.as_dict(), **report.as_dict()}, resources, _clocks(report), report.bitstream)
 
 
 def _clocks(report: BuildReport) -> console.Table:
-    table = console.table(f"Clock {report.clock_mhz:g} MHz; bitstream {report.bitstream}", {"seed": "right", "Fmax, MHz": "right", "": "left"})
+    table = console.table(f"Clock {report.clock_mhz:g} MHz", {"seed": "right", "Fmax, MHz": "right", "": "left"})
     for seed, mhz in report.fmax_mhz.items():
         table.add_row(str(seed), f"{mhz:.1f}", "the bitstream" if seed == report.seed else "" if mhz >= report.clock_mhz else "missed")
     return table

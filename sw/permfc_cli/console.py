@@ -48,10 +48,10 @@ def table(title: str, columns: dict[str, str]) -> Table:
     return made
 
 
-def show(as_json: bool, data: dict, *tables: Table) -> None:
-    """Print ``data`` as JSON for machines, or the ``tables`` for people."""
+def show(as_json: bool, data: dict, *parts: Table | str) -> None:
+    """Print ``data`` as JSON for machines, or the ``parts`` for people; texts stay on their lines, so that a path can be copied."""
     if as_json:
         print(json.dumps(data, indent=2))
     else:
-        for each in tables:
-            output.print(each)
+        for part in parts:
+            output.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)

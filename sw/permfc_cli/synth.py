@@ -13,6 +13,7 @@ from permfc_boards.synth import SynthesisReport, Usage, synthesise
 from . import console
 from .engine_options import EngineChoice, takes_engine
 from .options import AsJson
+from .resources import resource_table
 
 
 @takes_engine
@@ -42,17 +43,8 @@ def synth(
 
 
 def _resources(report: SynthesisReport, title: str) -> console.Table:
-    resources = console.table(title, {"resource": "left", "used": "right", "of": "right", "": "right"})
-    rows: dict[str, Usage] = {
-        "LUT4, all sites": report.lut4,
-        "  of these logic": Usage(report.logic_luts, report.lut4.available),
-        "flip-flops": report.flip_flops,
-        "block RAM": report.block_ram,
-        "DSP": report.dsp,
-    }
-    for name, usage in rows.items():
-        resources.add_row(name, f"{usage.used:,}", f"{usage.available:,}", f"{usage.used / usage.available:.1%}")
-    return resources
+    logic = Usage(report.logic_luts, report.usage["lut4"].available)
+    return resource_table(title, {**report.usage, "logic_luts": logic, "flip_flops": report.flip_flops})
 
 
 def _clocks(report: SynthesisReport) -> console.Table:
