@@ -23,8 +23,8 @@ class SegmentFetcher(wiring.Component):
     """Walks the active features once a block: each gets a lane of the current round and an order for its segment.
 
     A round is closed when the next feature finds no lane free, or the list ends. The block's parameters are ordered after its
-    second round, when the lanes have enough to do, or before its last if that comes earlier. Five cycles a
-    feature, which a round of more than ``5 * lanes`` outputs hides; none for the features of an empty class that comes last.
+    second round, when the lanes have enough to do, or before its last if that comes earlier. Four cycles a
+    feature, which a round of more than ``4 * lanes`` outputs hides; none for the features of an empty class that comes last.
 
     Members
     -------
@@ -125,17 +125,17 @@ class SegmentFetcher(wiring.Component):
                 m.next = "Class Range"
             with m.State("Class Range"):
                 m.d.sync += [info.as_value()[INFO_UNIT:].eq(self.infos.read_data), adjoining.eq(0)]
-                m.next = "Read Feature"
+                m.next = "Feature"
             with m.State("Read Feature"):
                 m.next = "Feature"
+            with m.State("Feature"):
+                m.d.sync += feature.eq(self.entry)
+                m.next = "Classify"
                 with m.If(words > capacity):
                     m.d.sync += self.malformed.eq(1)
                 with m.If((position == self.active) | nothing_left):
                     m.d.sync += exhausted.eq(1)
                     m.next = "Close"
-            with m.State("Feature"):
-                m.d.sync += feature.eq(self.entry)
-                m.next = "Classify"
             with m.State("Classify"):
                 m.d.sync += [
                     belongs.eq(feature.index < info.end),
@@ -160,7 +160,7 @@ class SegmentFetcher(wiring.Component):
                         with m.If(lane == config.lanes):
                             m.next = "Close"
             with m.State("Segment"):
-                send(OrderKind.SEGMENT, words, "Read Feature")
+                send(OrderKind.SEGMENT, words, "Feature")
                 with m.If(self.orders.ready):
                     m.d.sync += [lane.eq(lane + 1), neighbour.eq(feature.index + 1), adjoining.eq(1), second.eq(pair & ~second)]
                     with m.If(pair & ~second):
