@@ -104,6 +104,21 @@ def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
     assert "not 'never'" in fail("simulate", network, "--input", inputs, "--memory", "sdr-100", "--idle", "never")
 
 
+def test_commands_of_the_first_inference_for_drampower(tmp_path: Path) -> None:
+    """One line a command; memories that DRAMPower does not know are refused before the simulation."""
+    network, inputs = tmp_path / "net.safetensors", tmp_path / "x.npy"
+    model_file.save(NETWORK, network)
+    np.save(inputs, np.random.default_rng(0).normal(0, 20, (1, 40)))
+    asked = ("simulate", network, "--input", inputs, "--lanes", 4, "--drampower", tmp_path / "one.csv", "--memory")
+    shown = json.loads(succeed(*asked, "ddr3-1600", "--json").stdout)
+    assert shown["inputs"] == 1
+    names = [line.split(",")[1] for line in (tmp_path / "one.csv").read_text().splitlines()]
+    counted = shown["memory"]["total"]["commands"]
+    assert names.count("RD") == counted["read"] > 0 and names.count("ACT") == counted["activate"]
+    assert "DRAMPower knows no memory like sdr-100; choose one of ddr3-300" in fail(*asked, "sdr-100")
+    assert "DRAMPower knows no memory like axi" in fail(*asked, "axi")
+
+
 def test_a_modelled_memory_cannot_be_simulated_at_its_pins() -> None:
     from permfc_sim.device import SimDevice
 

@@ -49,6 +49,8 @@ class MemoryRun:
     on_chip : tuple of OnChipEnergy
         Of each layer; estimated.
     weights : int
+    commands : CommandTrace
+        Of the first inference, from its first read on, in cycles of the memory.
     """
 
     memory: Memory
@@ -59,6 +61,7 @@ class MemoryRun:
     idle: Energy
     on_chip: tuple[OnChipEnergy, ...]
     weights: int
+    commands: CommandTrace
 
     @property
     def source(self) -> str:
@@ -126,6 +129,7 @@ def memory_run(
         idle=total.energy + memory_use(traces, memory, during).energy.scaled(-1),
         on_chip=tuple(on_chip_energy(counts, number, config.levels).scaled(1 / len(x)) for number in numbers),
         weights=sum(layer.features * layer.outputs for layer in network.layers),
+        commands=traces[0],
     )
 
 

@@ -12,7 +12,7 @@ import typer
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError, DeviceError
 from permfc.files import write_file
-from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory
+from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory, drampower_version, write_drampower
 from permfc.memory import memory as named_memory
 from permfc.network import Network
 
@@ -36,6 +36,10 @@ def simulate(
     clock: Annotated[float, typer.Option(min=1, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
     latency: Annotated[int, typer.Option(help="Cycles from a read of a memory without pins to its first word.")] = 30,
     waves: Annotated[Path | None, typer.Option(help="Write all signals to this .vcd file (slow).")] = None,
+    drampower: Annotated[
+        Path | None,
+        typer.Option(help="Write the first inference's commands as a trace for DRAMPower: 4.1 for DDR3 and LPDDR3, 5 for DDR4 and LPDDR4."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a network on the engine's gateware in simulation, and check every result bit for bit against the golden model.
@@ -51,16 +55,21 @@ def simulate(
     - `permfc simulate lenet.safetensors --input digits.npy --memory sdr-100 --idle 10`
 
     - `permfc simulate lenet.img --input one.npy --waves one.vcd`
+
+    - `permfc simulate lenet.safetensors --input one.npy --memory ddr3-1600 --drampower one.csv`
     """
     from permfc_sim.simulate import simulate as simulate_network  # here, since the simulator is an optional dependency
 
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
+    version = drampower_version(chosen) if drampower else None
     network, config = network_and_engine(file, engine, chosen)
     quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
     with console.progress() as steps:
         simulation = simulate_network(
             network, quantised, config, memory=chosen, clock_hz=clock * 1e6, idle=policy, latency=latency, waves=waves, progress=steps
         )
+    if drampower:
+        write_drampower(drampower, simulation.memory_run.commands, version)
     if y is not None:
         stream = io.BytesIO()
         np.save(stream, simulation.results.astype(np.float32) * network.output_scale)

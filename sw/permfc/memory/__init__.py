@@ -1,6 +1,6 @@
 """External memories: what their datasheets say, which commands cross their pins, and what that costs."""
 
-from .drampower import write_drampower
+from .drampower import drampower_version, write_drampower
 from .energy import Energy, energy, literature_energy
 from .idle import IdlePolicy, energy_with_idle, power_down_cycles, with_idle
 from .onchip import OnChipCounts, OnChipEnergy, on_chip_counts, on_chip_energy
@@ -23,6 +23,7 @@ __all__ = [
     "OnChipEnergy",
     "Part",
     "Rail",
+    "drampower_version",
     "energy",
     "energy_with_idle",
     "literature_energy",

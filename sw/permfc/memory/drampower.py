@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..files import write_file
+from .presets import MEMORY_NAMES, Memory
 from .trace import Command, CommandTrace
 
 # Commands by DRAMPower's names; loading a mode register costs nothing in its model.
@@ -24,6 +25,22 @@ _NAMES = {
     Command.REFRESH: "REF",
 }
 _VERSIONS = {4: "4.1", 5: "5"}
+_VERSION_BY_KIND = {"ddr3": 4, "lpddr3": 4, "ddr4": 5, "lpddr4": 5}
+
+
+def drampower_version(memory: Memory) -> int:
+    """The DRAMPower that knows memories of this kind, 4 (4.1) or 5: what :func:`write_drampower` takes.
+
+    Raises
+    ------
+    ConfigError
+        If none does.
+    """
+    try:
+        return _VERSION_BY_KIND[memory.part.kind]
+    except (AttributeError, KeyError):
+        known = ", ".join(name for name in MEMORY_NAMES if name.startswith(tuple(_VERSION_BY_KIND)))
+        raise ConfigError(f"DRAMPower knows no memory like {memory.name}; choose one of {known}") from None
 
 
 def write_drampower(path: str | os.PathLike[str], trace: CommandTrace, version: int = 5) -> None:
