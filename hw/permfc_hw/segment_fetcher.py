@@ -87,6 +87,7 @@ class SegmentFetcher(wiring.Component):
         neighbour = Signal.like(feature.index)     # follows the feature whose segment was ordered last ...
         adjoining = Signal()                       # ... if it is of this class and nothing else was ordered since
         belongs = Signal()                         # the feature is of this class
+        segment = Signal(len(feature.index) + 1, reset_less=True)  # number in the class's numbering: two segments a dense8 feature
         offset = Signal(32, reset_less=True)
         lane = Signal(range(config.lanes + 1))     # lanes of this round in use
         second = Signal()                          # half of a dense8 feature
@@ -129,7 +130,7 @@ class SegmentFetcher(wiring.Component):
             with m.State("Read Feature"):
                 m.next = "Feature"
             with m.State("Feature"):
-                m.d.sync += feature.eq(self.entry)
+                m.d.sync += [feature.eq(self.entry), segment.eq(Mux(pair, self.entry.index << 1, self.entry.index))]
                 m.next = "Classify"
                 with m.If(words > capacity):
                     m.d.sync += self.malformed.eq(1)
@@ -139,7 +140,7 @@ class SegmentFetcher(wiring.Component):
             with m.State("Classify"):
                 m.d.sync += [
                     belongs.eq(feature.index < info.end),
-                    offset.eq(Mux(pair, Cat(second, feature.index), feature.index) * words),
+                    offset.eq(segment * words),
                 ]
                 m.next = "Locate"
             with m.State("Locate"):
@@ -164,6 +165,7 @@ class SegmentFetcher(wiring.Component):
                 with m.If(self.orders.ready):
                     m.d.sync += [lane.eq(lane + 1), neighbour.eq(feature.index + 1), adjoining.eq(1), second.eq(pair & ~second)]
                     with m.If(pair & ~second):
+                        m.d.sync += segment[0].eq(1)
                         m.next = "Classify"
             with m.State("Close"):
                 with m.If(exhausted & ~parameters_out):

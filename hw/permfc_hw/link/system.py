@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -102,7 +102,8 @@ class System(wiring.Component):
 
     def _connect_reads(self, m: Module) -> None:
         """The link reads only while the engine is at rest, so the channels are switched, not arbitrated."""
-        engine, memory, reading = self.engine, self.host_link.memory, self.host_link.reading_memory
+        engine, memory, reading = self.engine, self.host_link.memory, Signal()
+        m.d.sync += reading.eq(self.host_link.reading_memory)  # a cycle late: a short path into the engine
         m.d.comb += [
             self.m_axi_araddr.eq(Mux(reading, memory.read_address.payload, engine.m_axi_araddr)),
             self.m_axi_arlen.eq(Mux(reading, 0, engine.m_axi_arlen)),
