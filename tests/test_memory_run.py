@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from permfc import model_file
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError
 from permfc.layout import image_layout
-from permfc.memory import IdlePolicy, memory
+from permfc.memory import IdlePolicy, Memory, memory
 from permfc_sim.simulate import Simulation, simulate
 
 CONFIG = EngineConfig(lanes=4, bus_bits=16, block_outputs=64, features=64)
@@ -117,6 +118,22 @@ def test_commands_of_the_first_inference_for_drampower(tmp_path: Path) -> None:
     assert names.count("RD") == counted["read"] > 0 and names.count("ACT") == counted["activate"]
     assert "DRAMPower knows no memory like sdr-100; choose one of ddr3-300" in fail(*asked, "sdr-100")
     assert "DRAMPower knows no memory like axi" in fail(*asked, "axi")
+
+
+@pytest.mark.parametrize("name", ["sdr-100", "ddr3-1600"])
+def test_a_network_larger_than_the_memory_is_refused_before_anything_is_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("permfc_sim.simulate.SimDevice", lambda *_, **__: pytest.fail("built"))
+    part = replace(memory(name).part, rows=1, columns=8)
+    size, excess = image_layout(NETWORK, CONFIG.bus_bytes).image_bytes, image_layout(NETWORK, CONFIG.bus_bytes).image_bytes - part.capacity
+    with pytest.raises(ConfigError, match=f"{size} bytes are {excess} more than memory tiny holds"):
+        simulate(NETWORK, X, CONFIG, memory=Memory("tiny", part, 100e6))
+
+
+@pytest.mark.parametrize("name", ["axi", "ddr3-1600"])
+def test_a_memory_without_pins_is_as_large_as_the_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("permfc_sim.simulate.MEMORY_BYTES", 1024)
+    run = simulate(NETWORK, X[:1], CONFIG, memory=memory(name))
+    assert image_layout(NETWORK, CONFIG.bus_bytes).image_bytes > 1024 and run.mismatches == 0
 
 
 def test_a_modelled_memory_cannot_be_simulated_at_its_pins() -> None:

@@ -112,10 +112,9 @@ def memory_run(
     Raises
     ------
     ConfigError
-        If the memory has no part, or is too small for the image.
+        If the memory has no part.
     """
     layout = image_layout(network, config.bus_bytes)
-    memory.check_holds(layout.image_bytes)
     traces = [_commands(run, memory, engine_hz) for run in inferences]
     numbers = range(len(network.layers))
     windows = [_layer_windows(trace, run.reads, layout, memory, engine_hz) for trace, run in zip(traces, inferences, strict=True)]

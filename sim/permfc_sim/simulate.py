@@ -9,10 +9,12 @@ import numpy as np
 
 from permfc.config import EngineConfig
 from permfc.image import Traffic, predicted_traffic
+from permfc.layout import image_layout
 from permfc.memory import IdlePolicy, Memory
 from permfc.network import Network
 
 from .device import SimDevice
+from .library import MEMORY_BYTES
 from .memory_run import MemoryRun, memory_run, take_inference
 from .verilator import Progress
 
@@ -156,7 +158,7 @@ def simulate(
     Raises
     ------
     ConfigError, InputError
-        If the network does not fit the engine, or the inputs do not fit the network.
+        If the network does not fit the engine or the memory, or the inputs do not fit the network.
     DeviceError
         If the engine reports an error, breaks a bus rule or does not finish.
     ToolError
@@ -164,11 +166,16 @@ def simulate(
     """
     if waves is not None:
         Path(waves).touch()  # before the long build: raises OSError where nothing can be written
+    image_bytes = image_layout(network, config.bus_bytes).image_bytes
+    if memory is not None:
+        memory.check_holds(image_bytes)
     golden = network.compute(x)
     results = np.empty_like(golden)
     runs, inferences = [], []
     counted = memory is not None and memory.is_counted
-    with SimDevice(config, latency=latency, waves=waves, memory=memory if counted else None, progress=progress) as device:
+    plain_bytes = max(MEMORY_BYTES, 1 << (image_bytes - 1).bit_length())
+    behind = {"memory": memory} if counted else {"memory_bytes": plain_bytes}
+    with SimDevice(config, latency=latency, waves=waves, progress=progress, **behind) as device:
         device.load(network)
         clock_hz = device.clock_hz if counted else clock_hz
         for number, row in enumerate(x):
