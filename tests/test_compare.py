@@ -136,3 +136,5 @@ def test_command(tmp_path: Path) -> None:
     assert "modelled" in table and "permfc" in table and "skipped" not in table and "…" not in table
     assert "choose one of sdr-100" in fail("compare", network, "--memory", "ddr5")
     assert "axi has no part" in fail("compare", network, "--memory", "axi")
+    for name in ("plot.foo", "plot"):
+        assert "give it a name that ends in .svg, .png, .pdf" in fail("compare", network, "--plot", tmp_path / name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from permfc.errors import ConfigError
+from permfc.errors import ConfigError, InputError
 from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory
 from permfc.memory import memory as named_memory
 from permfc.plots import comparison_plot
@@ -19,6 +19,8 @@ from .options import AsJson, NetworkFile
 
 if TYPE_CHECKING:
     from permfc.memory.comparison import Cost
+
+PLOTS = ".svg", ".png", ".pdf"
 
 
 def compare(
@@ -43,6 +45,8 @@ def compare(
     """
     from permfc.memory.comparison import compare as compare_layouts
 
+    if plot is not None and plot.suffix not in PLOTS:
+        raise InputError(f"{plot} is no kind of plot: give it a name that ends in {', '.join(PLOTS)}")
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     network, packed_bits = inputs.read_network(file)
     bits = _bus_bits(bus_bits or packed_bits, chosen)
