@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from command_line import fail, succeed
 from networks import random_network
 from permfc import image, model_file
 from permfc.config import EngineConfig
+from permfc_cli import console
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
 COMMANDS = ("compress", "features", "finetune", "info", "pack", "simulate", "synth", "run", "devices", "selftest", "export-rtl", "demo", "bench")
@@ -173,3 +176,12 @@ def test_export_rtl(tmp_path: Path) -> None:
     assert shown["config"]["lanes"] == 4
     assert sorted(Path(name).name for name in shown["files"]) == ["README.md", "permfc.core", "permfc.v", "permfc.vlt"]
     assert "module permfc (" in (tmp_path / "ip" / "permfc.v").read_text()
+
+
+def test_figures_are_folded_but_never_cut() -> None:
+    table = console.table("", {"cycles": "right", "bytes": "right"})
+    table.add_row("123,456,789", "987,654,321")
+    narrow = Console(width=16, file=io.StringIO())
+    narrow.print(table)
+    shown = "".join(narrow.file.getvalue().split())
+    assert "…" not in shown and sorted(filter(str.isdigit, shown)) == sorted("123456789987654321")

@@ -41,10 +41,10 @@ def progress() -> Iterator[Steps]:
 
 
 def table(title: str, columns: dict[str, str]) -> Table:
-    """A table with the given headings; the value of each says how it is justified, "left" or "right"."""
+    """A table with the given headings; the value of each says how it is justified, "left" or "right". What is too wide is folded, never cut."""
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
     for heading, justify in columns.items():
-        made.add_column(heading, justify=justify)
+        made.add_column(heading, justify=justify, overflow="fold")
     return made
 
 

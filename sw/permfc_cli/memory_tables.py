@@ -27,6 +27,7 @@ def command_table(run: MemoryRun) -> console.Table:
     title = f"{memory.name} ({memory.part.name}, {memory.clock_hz / 1e6:g} MHz), per inference: commands {run.source}"
     headings = ["cycles", "µs", "ACT", "READ", "PRE", "REF", "bytes", "row hits", "bus use"]
     table = console.table(title, {"layer": "left", **dict.fromkeys(headings, "right")})
+    table.collapse_padding = True  # ten columns in 80 characters
     for name, use in _rows(run):
         commands = use.commands
         precharges = commands["precharge"] + commands["precharge_all"]
