@@ -110,6 +110,11 @@ def drop_field(*path: str) -> Callable[[dict], None]:
     (set_field("rails", "vdd", to=3.3), "rails.vdd must be an object of named fields, not 3.3"),
     (drop_field("rails", "vdd", "idd4r"), "rails.vdd.idd4r is missing"),
     (set_field("rails", "vdd", "volts", to="0 V"), "rails.vdd.volts must be more than zero, not '0 V'"),
+    (set_field("kind", to=["sdr"]), r"kind must be one of sdr, .*, not \['sdr'\]"),
+    (set_field("timing", "trc", to="30 ns"), "timing.trc must not be shorter than tras, not '30 ns'"),
+    (set_field("timing", "trefi", to="60 ns"), "timing.trefi must not be shorter than trfc, not '60 ns'"),
+    (set_field("rails", "vdd", "idd0", to="1 mA"), "rails.vdd.idd0 must not be less than idd3n: .*, not '1 mA'"),
+    (set_field("rails", "vdd", "idd2p", to="0.1 A"), "rails.vdd.idd2n must not be less than idd2p: .*, not '40 mA'"),
     (set_field("sources", "io", to=""), "sources.io must be a text, not ''"),
 ])
 def test_a_wrong_field_is_named(tmp_path: Path, change: Callable[[dict], None], message: str) -> None:
@@ -122,6 +127,12 @@ def test_a_wrong_field_is_named(tmp_path: Path, change: Callable[[dict], None], 
     (set_field("read", to={"fast": "20 mA"}), 'read.fast must be named by a clock such as "50 MHz"'),
     (set_field("read", to={"50 MHz": "20 V"}), "read.50 MHz must be a number with a unit"),
     (set_field("size", to="16 MB"), r"size must be a number with a unit \(KiB, MiB\), not '16 MB'"),
+    (set_field("read", to={"1.2.3 MHz": "20 mA"}), 'read.1.2.3 MHz must be named by a clock such as "50 MHz"'),
+    (set_field("read", to={"0 MHz": "20 mA"}), 'read.0 MHz must be named by a clock such as "50 MHz"'),
+    (set_field("size", to="0.0001 KiB"), "size must be whole bytes, not '0.0001 KiB'"),
+    (set_field("width", to=8), "width of qspi must be 4, not 8"),
+    (set_field("data_rate", to=2), "data_rate of qspi must be 1, not 2"),
+    (set_field("command_clocks", to=14), "command_clocks of qspi must be 12, not 14"),
     (drop_field("standby"), "standby is missing"),
 ])
 def test_a_wrong_field_of_a_flash_is_named(tmp_path: Path, change: Callable[[dict], None], message: str) -> None:

@@ -23,6 +23,7 @@ _UNITS = {
 }
 # Counts that have only a few lawful values, by kind of memory.
 _DRAM_RATES = {"sdr": 1, "ddr3": 2, "ddr4": 2, "lpddr3": 2, "lpddr4": 2}
+_QUAD_READ = {"width": 4, "data_rate": 1, "command_clocks": 12}  # 0xEB: 6 clocks of address, 2 of mode, 4 dummy clocks
 _NON_ZERO_TIMES = ("tck", "trcd", "trp", "tras", "trc", "trrd", "trfc", "trefi")
 
 
@@ -134,7 +135,7 @@ class _Fields:
             raise ConfigError(f"{self._file}: kind is missing")
         if self._content["kind"] == "qspi":
             return self.flash()
-        if self._content["kind"] in _DRAM_RATES:
+        if self._content["kind"] in list(_DRAM_RATES):  # a list, so that anything may stand there
             return self.dram()
         raise self.error("kind", f"must be one of {', '.join([*_DRAM_RATES, 'qspi'])}")
 
@@ -159,6 +160,9 @@ class _Fields:
         names = field_names(DramTiming)
         self.only(names)
         times = {name: self.quantity(name, "ns", name in _NON_ZERO_TIMES) for name in names if name != "cas_tck"}
+        for shorter, longer in (("tras", "trc"), ("trfc", "trefi")):
+            if times[shorter] > times[longer]:
+                raise self.error(longer, f"must not be shorter than {shorter}")
         latencies = self.each("cas_tck", _Fields.latency)
         return DramTiming(cas_tck=dict(latencies.values()), **times)
 
@@ -172,23 +176,30 @@ class _Fields:
         names = field_names(Rail)[1:]
         inner.only(names)
         currents = {name: inner.quantity(name, "mA") for name in names if name != "volts"}
+        for name, base in (("idd2n", "idd2p"), ("idd3n", "idd2n"), ("idd0", "idd3n"), ("idd4r", "idd3n"), ("idd4w", "idd3n"), ("idd5", "idd3n")):
+            if currents[name] < currents[base]:
+                raise inner.error(name, f"must not be less than {base}: a command adds to the background")
         return Rail(name=field, volts=inner.quantity("volts", "V", positive=True), **currents)
 
     def read_current(self, field: str) -> tuple[float, float]:
-        match = re.fullmatch(r"([0-9.]+) MHz", field)
-        if not match:
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) MHz", field)
+        if not match or float(match[1]) == 0:
             raise ConfigError(f"{self._file}: {self._where}{field} must be named by a clock such as \"50 MHz\"")
         return float(match[1]), self.quantity(field, "mA", positive=True)
 
     def flash(self) -> FlashPart:
         self.only(field_names(FlashPart))
+        for name, value in _QUAD_READ.items():
+            if self.count(name) != value:
+                raise self.error(name, f"of qspi must be {value}")
+        size = self.quantity("size", "MiB", positive=True)
+        if size != int(size):
+            raise self.error("size", "must be whole bytes")
         return FlashPart(
             name=self.text("name"),
             kind=self.text("kind"),
-            width=self.power_of_two("width"),
-            size=int(self.quantity("size", "MiB", positive=True)),
-            data_rate=self.count("data_rate"),
-            command_clocks=self.count("command_clocks"),
+            size=int(size),
+            **_QUAD_READ,
             tck=self.quantity("tck", "ns", positive=True),
             txp=self.quantity("txp", "ns"),
             volts=self.quantity("volts", "V", positive=True),
