@@ -57,14 +57,14 @@ def test_a_layer_reads_what_the_law_predicts(run: Simulation) -> None:
         assert expected * 0.95 <= use.bytes <= expected * 1.05 + 16 * use.commands["read"]
 
 
-def test_idle_time_is_added_once_to_the_inference_only() -> None:
+def test_idle_time_stands_beside_what_was_counted() -> None:
     sdram = memory("sdr-100")
-    none, one = (simulate(NETWORK, X, CONFIG, memory=sdram, idle=IdlePolicy.parse(text)).memory_run for text in ("none", "1"))
-    assert one.total.seconds - none.total.seconds == 0  # of the run itself
-    assert one.layers[0].energy == none.layers[0].energy
-    assert one.total.energy.background > 5 * none.total.energy.background
-    assert none.idle.total == 0 and one.idle.total == pytest.approx(one.total.energy.total - none.total.energy.total)
-    assert one.total.energy.read == none.total.energy.read
+    none, one, down = (simulate(NETWORK, X, CONFIG, memory=sdram, idle=IdlePolicy.parse(text)).memory_run for text in ("none", "1", "powerdown:1"))
+    assert one.total == none.total and one.layers == none.layers and one.pj_per_weight == none.pj_per_weight
+    assert none.idle.total == 0 and one.idle.background > 5 * none.total.energy.background and one.idle.read == 0
+    assert one.idle.background == pytest.approx(1e-3 * 3.3 * 40e-3, rel=0.01)  # a millisecond of IDD2N
+    assert none.energy_source == one.energy_source == "counted"
+    assert down.energy_source == "modelled" and down.source == "counted" and down.idle.total < one.idle.total / 5
 
 
 @pytest.mark.parametrize("name", ["ddr3-300", "ddr4-2400"])

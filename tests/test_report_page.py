@@ -68,12 +68,20 @@ def test_page_of_a_counted_memory(files: tuple[Path, Path], tmp_path: Path) -> N
     for phrase in (*phrases, "net.safetensors", "MT48LC16M16A2-75", "datasheet maximum", "1 ms of standby", "Estimated", "bits a weight", "row hits"):
         assert phrase in text
     run = shown["simulation"]["memory"]
-    assert run["total"]["energy"]["total"] == pytest.approx(sum(layer["energy"]["total"] for layer in run["layers"]) + run["idle_modelled"]["total"])
+    assert run["total"]["energy"]["total"] == pytest.approx(sum(layer["energy"]["total"] for layer in run["layers"]))
+    assert run["energy_is"] == "counted" and run["idle_modelled"]["total"] > 0
     assert json.loads((tmp_path / "r.json").read_text()) == shown
     assert shown["simulation"]["memory"]["total"]["commands"]["activate"] > 0
     assert shown["simulation"]["mismatches"] == 0
     dense = next(cost for cost in shown["layouts_modelled"] if cost["layout"] == "dense int8" and not cost["skips_zeros"])
     assert dense["bytes"] >= shown["simulation"]["dense_bytes"]
+
+
+def test_power_down_makes_energy_a_model(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network, inputs = files
+    succeed("report", network, "--input", inputs, "-o", tmp_path / "r.html", *ENGINE, "--idle", "powerdown")
+    text = (tmp_path / "r.html").read_text()
+    assert 'Energy of the memory<span class="label modelled">' in text and 'Commands at the memory&#x27;s pins<span class="label counted">' in text
 
 
 def test_same_inputs_make_the_same_page(files: tuple[Path, Path], tmp_path: Path) -> None:

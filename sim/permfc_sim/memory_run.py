@@ -43,9 +43,9 @@ class MemoryRun:
     layers : tuple of MemoryUse
         A layer lasts from its first read to that of the next one; the first one has the image header, too. No idle time after the inference.
     total : MemoryUse
-        The whole inference, with what the policy adds.
+        The whole inference, without idle time after it.
     idle : Energy
-        What the standby after an inference adds to the energy of ``total``: modelled, whatever the memory.
+        Of the standby after an inference, beside ``total``: modelled, whatever the memory.
     on_chip : tuple of OnChipEnergy
         Of each layer; estimated.
     weights : int
@@ -69,13 +69,18 @@ class MemoryRun:
         return "counted" if self.memory.is_counted else "modelled"
 
     @property
+    def energy_source(self) -> str:
+        """Value of how the energy of the run is known: as the commands, but modelled if the memory is taken to power down."""
+        return "modelled" if self.policy.power_down else self.source
+
+    @property
     def on_chip_total(self) -> float:
         """Value of the estimated energy on the chip, in joules."""
         return sum(layer.total for layer in self.on_chip)
 
     @property
     def pj_per_weight(self) -> float:
-        """Value of the memory's energy divided by the weights of the network, in picojoules."""
+        """Value of the memory's energy without idle time, divided by the weights of the network, in picojoules."""
         return self.total.energy.total / self.weights * 1e12
 
     def as_dict(self) -> dict[str, object]:
@@ -86,6 +91,7 @@ class MemoryRun:
             "memory_clock_hz": self.memory.clock_hz,
             "engine_clock_hz": self.engine_hz,
             "commands_are": self.source,
+            "energy_is": self.energy_source,
             "idle": str(self.policy),
             "layers": [use.as_dict() for use in self.layers],
             "total": self.total.as_dict(),
@@ -120,12 +126,12 @@ def memory_run(
     windows = [_layer_windows(trace, run.reads, layout, memory, engine_hz) for trace, run in zip(traces, inferences, strict=True)]
     during = IdlePolicy(0.0, policy.power_down)
     counts = on_chip_counts(network, x, config)
-    total = memory_use(traces, memory, policy)
+    total = memory_use(traces, memory, during)
     return MemoryRun(
         memory=memory, engine_hz=engine_hz, policy=policy,
         layers=tuple(memory_use([window[number] for window in windows], memory, during) for number in numbers),
         total=total,
-        idle=total.energy + memory_use(traces, memory, during).energy.scaled(-1),
+        idle=memory_use(traces, memory, policy).energy + total.energy.scaled(-1),
         on_chip=tuple(on_chip_energy(counts, number, config.levels).scaled(1 / len(x)) for number in numbers),
         weights=sum(layer.features * layer.outputs for layer in network.layers),
         commands=traces[0],

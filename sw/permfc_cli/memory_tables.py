@@ -41,12 +41,13 @@ def command_table(run: MemoryRun) -> console.Table:
 
 def energy_table(run: MemoryRun) -> console.Table:
     """Energy of the memory in microjoules, per inference."""
-    title = f"{run.memory.name}: µJ per inference, datasheet maximum; {run.policy}; {significant(run.pj_per_weight)} pJ a weight"
+    source = f"{run.energy_source}, datasheet maximum"
+    title = f"{run.memory.name}: µJ per inference, {source}; {significant(run.pj_per_weight)} pJ a weight; {run.policy}"
     headings = ["activate", "read", "background", "refresh", "I/O", "total"]
     table = console.table(title, {"layer": "left", **dict.fromkeys(headings, "right")})
     rows = [(name, use.energy) for name, use in _rows(run)]
     if run.policy.milliseconds:
-        rows.insert(-1, ("standby, modelled", run.idle))
+        rows.append(("standby, modelled", run.idle))
     for name, energy in rows:
         figures = (energy.activate + energy.precharge, energy.read, energy.background, energy.refresh, energy.io, energy.total)
         table.add_row(name, *(significant(figure * 1e6) for figure in figures))

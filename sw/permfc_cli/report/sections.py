@@ -44,9 +44,9 @@ def _summary(simulation: Simulation) -> Section:
         Tile(f"read over the bus for an inference, {times_fewer:.1f} times fewer than int8", f"{simulation.bus_bytes.mean():,.0f} bytes", "counted"),
     ]
     if run:
-        during = (run.total.energy.total - run.idle.total) * 1e6
+        during = run.total.energy.total * 1e6
         shown += [
-            Tile("in the memory for an inference, datasheet maximum", f"{significant(during)} µJ", run.source),
+            Tile("in the memory for an inference, datasheet maximum", f"{significant(during)} µJ", run.energy_source),
             Tile("on the chip for an inference", f"{significant(run.on_chip_total * 1e6)} µJ", "estimated"),
         ]
         if run.policy.milliseconds:
@@ -84,7 +84,7 @@ def _energy(run: MemoryRun) -> Section:
         "The commands above, each at the charge of the part's data sheet, and the background while they last. The currents are limits over "
         f"temperature and process: a device on a desk draws less. At 20 pJ a bit, the figure of most papers, these bytes would take {literature} µJ."
     )
-    return Section("Energy of the memory", run.source, [charts.energy_chart(run.layers), html_table(energy_table(run)), paragraph(note)])
+    return Section("Energy of the memory", run.energy_source, [charts.energy_chart(run.layers), html_table(energy_table(run)), paragraph(note)])
 
 
 def _comparison(run: MemoryRun, costs: Sequence[Cost]) -> Section:
@@ -113,6 +113,8 @@ def _method(simulation: Simulation, memory: Memory) -> Section:
         items.append("Counted: the commands at the memory's pins, in the same simulation, checked against every timing rule of the part.")
     else:
         items.append("Modelled: the commands that an open-page controller would issue for the reads that were counted on the bus.")
+    if simulation.memory_run.policy.power_down:
+        items.append("Modelled: power-down, which no controller of this simulation enters; all of the memory's energy is modelled with it.")
     items += [
         "Modelled: refreshes and background of the standby after an inference, where there is any.",
         "Datasheet maximum: energies of commands and background, from the limits that the data sheet gives for the part's currents.",
