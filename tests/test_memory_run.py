@@ -78,9 +78,16 @@ def test_commands_of_a_modelled_memory_last_as_long_as_the_run(name: str) -> Non
     assert all(use.bytes > 0 for use in run.memory_run.layers)
 
 
+def test_an_inference_takes_no_less_than_a_modelled_memory_needs() -> None:
+    slow = Memory("slow", memory("ddr3-300").part, 10e6)
+    run = simulate(NETWORK, X, CONFIG, memory=slow, clock_hz=100e6)
+    assert run.seconds_are == "modelled" and run.seconds == run.memory_run.total.seconds > 1.5 * run.counters["cycles"].mean() / 100e6
+    assert run.seconds >= run.bus_bytes.mean() / slow.peak_bytes_per_second
+
+
 def test_a_plain_memory_has_no_pins() -> None:
     run = simulate(NETWORK, X, CONFIG, memory=memory("axi"))
-    assert run.memory_run is None and run.as_dict()["memory"] is None
+    assert run.memory_run is None and run.as_dict()["memory"] is None and run.seconds_are == "counted"
 
 
 def test_command_line_prints_what_was_counted(tmp_path: Path) -> None:

@@ -38,9 +38,10 @@ def _summary(simulation: Simulation) -> Section:
     run, cycles = simulation.memory_run, simulation.counters["cycles"].mean()
     right = simulation.results.size - simulation.mismatches
     times_fewer = simulation.dense_bytes / simulation.bus_bytes.mean()
+    engine = f"{cycles:,.0f} cycles of the engine at {simulation.clock_hz / 1e6:g} MHz"
     shown = [
         Tile("results equal to the integer model, bit for bit", f"{right:,} of {simulation.results.size:,}", "counted"),
-        Tile(f"an inference at {simulation.clock_hz / 1e6:g} MHz, {cycles:,.0f} cycles", f"{cycles / simulation.clock_hz * 1e6:,.1f} µs", "counted"),
+        Tile(f"an inference; {engine}", f"{simulation.seconds * 1e6:,.1f} µs", simulation.seconds_are),
         Tile(f"read over the bus for an inference, {times_fewer:.1f} times fewer than int8", f"{simulation.bus_bytes.mean():,.0f} bytes", "counted"),
     ]
     if run:
