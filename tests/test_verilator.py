@@ -133,3 +133,11 @@ def test_waves_are_written(tmp_path: Path) -> None:
 def test_environment_makes_verilator_run_from_the_path() -> None:
     done = subprocess.run(["verilator", "--version"], env=verilator.find_verilator().environment(), capture_output=True, text=True, check=True)
     assert "rev" in done.stdout
+
+
+def test_another_reading_of_the_data_sheet_is_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the memory's checker is built with counts, not only the part."""
+    flash, config = memory("qspi-48"), EngineConfig(lanes=4, bus_bits=16)
+    before = library._key(config, bench_memory(flash, config, 0), False, None)
+    monkeypatch.setattr("permfc_sim.memories.TSHSL_NS", 50)
+    assert library._key(config, bench_memory(flash, config, 0), False, None) != before

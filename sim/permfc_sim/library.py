@@ -12,6 +12,7 @@ from pathlib import Path
 
 import permfc.config
 import permfc.format
+import permfc.memory.part
 import permfc_hw
 from permfc.config import EngineConfig
 from permfc.memory import memory as named_memory
@@ -36,11 +37,13 @@ def cache_folder() -> Path:
 def _key(config: EngineConfig, memory: BenchMemory, waves: bool, verilog: str | None) -> str:
     """A hash of everything that the library depends on; the gateware by its sources, which is faster than elaborating it."""
     gateware = sorted(Path(permfc_hw.__file__).parent.glob("*.py"))
-    shared = [Path(permfc.config.__file__), Path(permfc.format.__file__)]
+    shared = [Path(permfc.config.__file__), Path(permfc.format.__file__), Path(permfc.memory.part.__file__)]
+    elaborated = verilog is None or memory.controller is not None
     digest = hashlib.sha256()
-    facts = [config.as_dict(), repr(memory.memory), memory.bytes, waves, find_verilator().version, importlib.metadata.version("amaranth"), verilog]
+    tools = [find_verilator().version, importlib.metadata.version("amaranth")]
+    facts = [config.as_dict(), repr(memory.memory), memory.parameters, memory.bytes, waves, *tools, verilog]
     digest.update(json.dumps(facts).encode())
-    for path in [*BENCH_SOURCES, memory.source, *memory.gateware(), HARNESS, HERE / "verilator.py", *shared, *(gateware if verilog is None else [])]:
+    for path in [*BENCH_SOURCES, memory.source, *memory.gateware(), HARNESS, HERE / "verilator.py", *shared, *(gateware if elaborated else [])]:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:24]
