@@ -29,7 +29,7 @@ class LayerTraffic:
     Members
     -------
     bytes : float
-        Predicted by the law, everything of the layer included; their sum over layers is what was counted.
+        Predicted by the law, everything of the layer included, the image header in the first; their sum over layers is what was counted.
     dense_bytes : int
         Bytes of the layer's weights as int8: what an engine without compression reads.
     dense_active_bytes : float
@@ -215,6 +215,7 @@ def simulate(
 
 def _layers(network: Network, x: np.ndarray, traffic: Traffic) -> tuple[LayerTraffic, ...]:
     layer_bytes = traffic.layer_words.mean(axis=0) * traffic.bus_bytes
+    layer_bytes[0] += (traffic.total_words - traffic.layer_words.sum(axis=1)).mean() * traffic.bus_bytes  # the image header
     fetched, skipped = traffic.fetched.mean(axis=0), traffic.skipped.mean(axis=0)
     active = [np.count_nonzero(received, axis=1).mean() for received in network.layer_inputs(x)]
     return tuple(
