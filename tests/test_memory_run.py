@@ -41,6 +41,11 @@ def test_layers_add_up_to_the_inference(run: Simulation) -> None:
     assert sum(use.energy.total for use in layers) == pytest.approx(whole.energy.total)
 
 
+def test_only_memories_with_rows_have_row_hits(run: Simulation) -> None:
+    known = [use.row_hit_rate is not None for use in (*run.memory_run.layers, run.memory_run.total)]
+    assert known == [run.memory_run.memory.part.kind == "sdr"] * len(known)
+
+
 def test_bytes_at_the_pins_are_those_on_the_bus_and_the_tails_of_bursts(run: Simulation) -> None:
     bus, pins = run.bus_bytes.mean(), run.memory_run.total.bytes
     bursts = run.memory_run.total.commands["read"]
@@ -50,9 +55,8 @@ def test_bytes_at_the_pins_are_those_on_the_bus_and_the_tails_of_bursts(run: Sim
 
 def test_a_layer_reads_what_the_law_predicts(run: Simulation) -> None:
     """Up to what the pins move beyond the bus, and what is fetched ahead at the boundary."""
-    header = image_layout(NETWORK, CONFIG.bus_bytes).header_words * CONFIG.bus_bytes
     predicted = [layer.bytes for layer in run.layers]
-    predicted[0] += header
+    assert sum(predicted) == pytest.approx(run.bus_bytes.mean())
     for use, expected in zip(run.memory_run.layers, predicted, strict=True):
         assert expected * 0.95 <= use.bytes <= expected * 1.05 + 16 * use.commands["read"]
 

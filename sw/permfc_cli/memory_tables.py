@@ -34,7 +34,7 @@ def command_table(run: MemoryRun) -> console.Table:
         counts = (commands["activate"], commands["read"], precharges, commands["refresh"])
         table.add_row(
             name, f"{use.cycles:,.0f}", f"{use.seconds * 1e6:,.1f}", *map(significant, counts), f"{use.bytes:,.0f}",
-            f"{use.row_hit_rate:.1%}", f"{use.utilisation:.1%}",
+            "-" if use.row_hit_rate is None else f"{use.row_hit_rate:.1%}", f"{use.utilisation:.1%}",
         )
     return table
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .energy import Energy
 from .idle import IdlePolicy, energy_with_idle
+from .part import DramPart
 from .presets import Memory
 from .trace import Command, CommandTrace
 
@@ -27,8 +28,8 @@ class MemoryUse:
         Number of commands by lower-case name.
     bytes : float
         That READs moved at the data pins.
-    row_hit_rate : float
-        Part of the READs that found their row open.
+    row_hit_rate : float or None
+        Part of the READs that found their row open; None of a flash, which has no rows.
     utilisation : float
         Part of the cycles in which the data pins carried data.
     energy : Energy
@@ -39,7 +40,7 @@ class MemoryUse:
     seconds: float
     commands: dict[str, float]
     bytes: float
-    row_hit_rate: float
+    row_hit_rate: float | None
     utilisation: float
     energy: Energy
 
@@ -68,7 +69,7 @@ def memory_use(traces: Sequence[CommandTrace], memory: Memory, policy: IdlePolic
         seconds=cycles / memory.clock_hz,
         commands={name: sum(one[name] for one in counts) / count for name in counts[0]},
         bytes=words * memory.bus_bits / 8,
-        row_hit_rate=float(hits / accesses.sum()) if accesses.sum() else 0.0,
+        row_hit_rate=(float(hits / accesses.sum()) if accesses.sum() else 0.0) if isinstance(memory.part, DramPart) else None,
         utilisation=words / memory.part.data_rate / cycles if cycles else 0.0,
         energy=total.scaled(1 / count),
     )
