@@ -76,7 +76,7 @@ def test_idle_policies(text: str, policy: IdlePolicy, phrase: str) -> None:
     assert str(policy) == phrase
 
 
-@pytest.mark.parametrize("text", ["", "sleep", "-1", "nan", "inf", "powerdown:", "powerdown:x", "1:2"])
+@pytest.mark.parametrize("text", ["", "sleep", "-1", "nan", "inf", "1e10", "powerdown:", "powerdown:x", "1:2"])
 def test_unknown_idle_policies(text: str) -> None:
     with pytest.raises(ConfigError, match="The idle policy must be none, milliseconds, powerdown or powerdown:milliseconds, not"):
         IdlePolicy.parse(text)
@@ -111,6 +111,23 @@ def test_power_down_needs_closed_banks_and_time() -> None:
     assert sleeping.background_powered_down == pytest.approx(3.3 * 2e-3 * 52 * 10e-9)
     assert sleeping.background_active == energy(trace, device).background_active
     assert sleeping.total < energy(trace, device).total
+
+
+@pytest.mark.parametrize("power_down", [False, True])
+@pytest.mark.parametrize("name", ["sdr-133", "lpddr4-3200", "qspi-48"])
+def test_a_long_standby_costs_what_its_trace_does(name: str, power_down: bool) -> None:
+    device = memory(name)
+    trace = two_banks() if name != "qspi-48" else CommandTrace.of([0], [READ], 0, 0, 0, 20, 50)
+    for milliseconds in (0.01, 0.1234, 1, 77.7):
+        whole = with_idle(trace, device, milliseconds)
+        expected = energy(whole, device, power_down_cycles(whole, device) if power_down else 0)
+        found = energy_with_idle(trace, device, IdlePolicy(milliseconds, power_down))
+        assert found.as_dict() == pytest.approx(expected.as_dict(), rel=1e-9)
+
+
+def test_a_day_of_standby() -> None:
+    day = energy_with_idle(two_banks(), memory("lpddr4-3200"), IdlePolicy(24 * 3600e3))
+    assert day.background_precharged == pytest.approx(86400 * (1.8 * 2e-3 + 1.1 * 27e-3), rel=0.1)  # less the tRFC of refreshes
 
 
 def test_energy_of_each_policy() -> None:

@@ -12,6 +12,9 @@ from .part import DramPart
 from .presets import Memory
 from .trace import Command, CommandTrace
 
+MOST_MILLISECONDS = 1e9
+_SIMULATED_INTERVALS = 16  # of refreshes; a longer standby repeats the last of them
+
 
 @dataclass(frozen=True)
 class IdlePolicy:
@@ -45,8 +48,9 @@ class IdlePolicy:
             milliseconds = float(tail if power_down else text)
         except ValueError:
             milliseconds = -1.0
-        if not 0 <= milliseconds < 1e6:
-            raise ConfigError(f"The idle policy must be none, milliseconds, powerdown or powerdown:milliseconds, not {text!r}")
+        if not 0 <= milliseconds <= MOST_MILLISECONDS:
+            forms = "none, milliseconds, powerdown or powerdown:milliseconds"
+            raise ConfigError(f"The idle policy must be {forms}, not {text!r}; {MOST_MILLISECONDS:.0f} milliseconds at most")
         return IdlePolicy(milliseconds, power_down)
 
     def __str__(self) -> str:
@@ -57,7 +61,10 @@ class IdlePolicy:
 
 def with_idle(trace: CommandTrace, memory: Memory, milliseconds: float) -> CommandTrace:
     """A trace followed by standby: open banks are closed, and the refreshes go on at their interval (modelled, not counted)."""
-    length = round(milliseconds * 1e-3 * memory.clock_hz)
+    return _with_standby(trace, memory, round(milliseconds * 1e-3 * memory.clock_hz))
+
+
+def _with_standby(trace: CommandTrace, memory: Memory, length: int) -> CommandTrace:
     none = np.zeros(0, np.int64)
     if not length:
         return trace
@@ -97,5 +104,15 @@ def power_down_cycles(trace: CommandTrace, memory: Memory) -> int:
 
 def energy_with_idle(trace: CommandTrace, memory: Memory, policy: IdlePolicy) -> Energy:
     """Energy of a trace and of what the policy adds to it, in joules; raises ConfigError as ``energy`` does."""
-    whole = with_idle(trace, memory, policy.milliseconds)
-    return energy(whole, memory, power_down_cycles(whole, memory) if policy.power_down else 0)
+    def with_standby(cycles: int) -> Energy:
+        whole = _with_standby(trace, memory, cycles)
+        return energy(whole, memory, power_down_cycles(whole, memory) if policy.power_down else 0)
+
+    length = round(policy.milliseconds * 1e-3 * memory.clock_hz)
+    interval = memory.part.timing.cycles("trefi", memory.clock_hz) if isinstance(memory.part, DramPart) else max(length, 1)
+    repeats = max(length // interval - _SIMULATED_INTERVALS, 0)
+    short = with_standby(length - repeats * interval)
+    if not repeats:
+        return short
+    one_more = with_standby(length - (repeats - 1) * interval)
+    return short + (one_more + short.scaled(-1)).scaled(repeats)
