@@ -142,3 +142,13 @@ def test_model_and_counted_controller_agree_on_the_same_reads(name: str) -> None
         assert ours["read"] == pytest.approx(theirs["read"], rel=0.05)
     else:
         assert ours["read"] == theirs["read"]
+
+
+@pytest.mark.parametrize("name", ["sdr-100", "ddr3-1600"])
+def test_short_runs_have_their_share_of_refreshes(name: str) -> None:
+    """Postponed refreshes are done in the end, so that a small layout is not favoured."""
+    device = memory(name)
+    for size in (2**12, 2**15, 2**18):
+        reads = Reads(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([size]))
+        trace = command_stream(reads, device, reads_clock_hz=device.clock_hz)
+        assert abs(trace.counts()["refresh"] - trace.length / device.part.timing.cycles("trefi", device.clock_hz)) <= 1

@@ -33,7 +33,8 @@ def command_stream(reads: Reads, memory: Memory, *, reads_clock_hz: float) -> Co
     Returns
     -------
     CommandTrace
-        It ends when the last data have crossed the pins. A DDR burst is always whole; one of an SDR SDRAM ends where its read does.
+        It ends when the last data have crossed the pins, and the refreshes that became due are done.
+        A DDR burst is always whole; one of an SDR SDRAM ends where its read does.
 
     Raises
     ------
@@ -94,6 +95,7 @@ class _DramSchedule:
     part: DramPart
     clock_hz: float
     rows: list[tuple[int, int, int, int]] = field(default_factory=list)  # cycle, command, bank, row: all but READs
+    ended: int = 0  # when the last refreshes are over
 
     def trace(self, pieces: _Pieces) -> CommandTrace:
         """The commands for the pieces, in order of time."""
@@ -110,7 +112,7 @@ class _DramSchedule:
         order = np.argsort(columns[0], kind="stable")
         latency = part.timing.cas_latency(self.clock_hz)
         ended = int(reads["cycle"][-1] + -(-int(reads["beats"][-1]) // part.data_rate) + latency) if len(begin) else 0
-        return CommandTrace.of(*(column[order] for column in columns), length=ended)
+        return CommandTrace.of(*(column[order] for column in columns), length=max(ended, self.ended))
 
     def _begin_times(self, pieces: _Pieces, cycles: dict[str, int]) -> np.ndarray:
         """Cycle of the first READ of each piece; a loop, since each depends on the one before."""
@@ -144,6 +146,9 @@ class _DramSchedule:
             begin[number] = max(known, free)
             free = int(begin[number]) + clocks
             read[bank] = free
+        if due <= free:  # what was postponed belongs to these reads
+            start = max(free, ready, max(activated) + cycles["tras"])
+            self.ended = self._refresh(start, (free - due) // cycles["trefi"] + 1, max(opened) >= 0, cycles)
         return begin
 
     def _refresh(self, cycle: int, count: int, close: bool, cycles: dict[str, int]) -> int:
