@@ -17,7 +17,7 @@ from permfc.memory import memory as named_memory
 from permfc.memory.reads import Reads
 
 from .library import MEMORY_BYTES, engine_library
-from .memories import COMMANDS, bench_memory
+from .memories import COMMANDS, NO_COMMAND, bench_memory
 from .pin_log import BUS_READ, PIN_COMMAND, bus_reads, command_trace, copied
 from .verilator import Progress
 
@@ -320,9 +320,12 @@ class SimDevice(Device):
     def _memory_sentence(self, broken: _MemoryViolation) -> str:
         memory = self._memory.memory
         earlier, later = COMMANDS[broken.earlier_command], COMMANDS[broken.later_command]
+        events = f"{earlier} in cycle {broken.earlier_cycle}, {later} in cycle {broken.later_cycle}"
+        if earlier == later == NO_COMMAND:  # the flash's checker knows the cycle alone
+            events = f"in cycle {broken.later_cycle}"
         return (
             f"Rule {broken.rule} of {memory.part.name} at {memory.clock_hz / 1e6:g} MHz was broken, {self._memory.rules[broken.rule - 1]}: "
-            f"{earlier} in cycle {broken.earlier_cycle}, {later} in cycle {broken.later_cycle} after reset; this is a defect of the controller"
+            f"{events} after reset; this is a defect of the controller"
         )
 
     def _check_register(self, verb: str, register: Register, response: int) -> None:

@@ -14,7 +14,8 @@ from permfc.memory import DramPart, FlashPart, Memory
 
 HDL = Path(__file__).parent / "hdl"
 TSHSL_NS = 10  # chip select high between reads (W25Q128JV data sheet, AC characteristics, tSHSL1)
-COMMANDS = ("ACTIVATE", "READ", "WRITE", "PRECHARGE", "PRECHARGE ALL", "REFRESH", "LOAD MODE", "BURST TERMINATE", "no command")  # command_t
+NO_COMMAND = "no command"
+COMMANDS = ("ACTIVATE", "READ", "WRITE", "PRECHARGE", "PRECHARGE ALL", "REFRESH", "LOAD MODE", "BURST TERMINATE", NO_COMMAND)  # command_t
 
 # What the bits of `broken` in sdram_rules.sv mean, in the order of rule_t.
 SDRAM_RULES = (
