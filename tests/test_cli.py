@@ -17,7 +17,10 @@ from permfc.config import EngineConfig
 from permfc_cli import console
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
-COMMANDS = ("compress", "features", "finetune", "info", "pack", "simulate", "synth", "run", "devices", "selftest", "export-rtl", "demo", "bench")
+COMMANDS = (
+    "bench", "build", "compare", "compress", "demo", "devices", "export-rtl", "features", "finetune", "info", "pack", "report", "run", "selftest",
+    "simulate", "synth",
+)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_page_of_a_counted_memory(files: tuple[Path, Path], tmp_path: Path) -> N
     assert elements.stack == [] and elements.links == []
     assert elements.tags.count("svg") == 4
     assert set(elements.labels) == {"counted", "modelled", "estimated"}
-    phrases = "dense fp32", "EIE", "zero activations skipped", "At 20 pJ a bit"
+    phrases = "tRCD", "IDD4R", "dense fp32", "EIE", "zero activations skipped", "At 20 pJ a bit"
     for phrase in (*phrases, "net.safetensors", "MT48LC16M16A2-75", "datasheet maximum", "1 ms of standby", "Estimated", "bits a weight", "row hits"):
         assert phrase in text
     run = shown["simulation"]["memory"]

@@ -59,6 +59,9 @@ class Simulation:
     predicted_beats : int64 [batch]
         Bus words that the law predicts for each run.
     layers : tuple of LayerTraffic
+    memory_name : str
+    latency : int or None
+        Cycles from a read to its first word; None of a memory that was simulated at its pins.
     clock_hz : float
         Clock of the engine.
     memory_run : MemoryRun or None
@@ -71,6 +74,8 @@ class Simulation:
     counters: dict[str, np.ndarray]
     predicted_beats: np.ndarray
     layers: tuple[LayerTraffic, ...]
+    memory_name: str
+    latency: int | None
     clock_hz: float
     memory_run: MemoryRun | None
 
@@ -129,6 +134,8 @@ class Simulation:
             "dense_active_bytes": self.dense_active_bytes,
             "counters": {name: float(values.mean()) for name, values in self.counters.items()},
             "layers": [asdict(layer) for layer in self.layers],
+            "memory_name": self.memory_name,
+            "latency": self.latency,
             "clock_hz": self.clock_hz,
             "seconds": self.seconds,
             "seconds_are": self.seconds_are,
@@ -208,6 +215,8 @@ def simulate(
         counters={name: np.array([run[name] for run in runs], dtype=np.int64) for name in runs[0]},
         predicted_beats=traffic.total_words,
         layers=_layers(network, x, traffic),
+        memory_name=memory.name if memory else "axi",
+        latency=None if counted else latency,
         clock_hz=clock_hz,
         memory_run=memory_run(network, x, config, inferences, memory, clock_hz, idle) if memory and memory.part else None,
     )

@@ -83,7 +83,7 @@ def _cells(cost: Cost, ours: Cost) -> list[str]:
     """Bytes, time and energy, each with its ratio to ``ours``."""
     size = _with_ratio(cost.bytes / 1e3, ours.bytes / 1e3)
     if cost.energy is None:
-        return [size, "does not fit", ""]
+        return [size, f"{cost.excess / 1e3:,.0f} kB too large", ""]
     time = _with_ratio(cost.seconds * 1e6, ours.seconds and ours.seconds * 1e6)
     return [size, time, _with_ratio(cost.energy.total * 1e6, ours.energy and ours.energy.total * 1e6)]
 

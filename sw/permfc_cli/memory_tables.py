@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from permfc.memory import DramPart, FlashPart, Memory
 
 from . import console
 
@@ -19,6 +22,38 @@ def significant(value: float) -> str:
 def _rows(run: MemoryRun) -> list[tuple[str, MemoryUse]]:
     """Number and use of each layer, and of all together."""
     return [*((str(number), use) for number, use in enumerate(run.layers)), ("all", run.total)]
+
+
+def part_table(memory: Memory) -> console.Table:
+    """What the memory is: geometry, clock, timing, and currents of its part."""
+    part = memory.part
+    rows = {
+        "name": memory.name, "part": part.name, "devices side by side": str(memory.devices), "data pins": str(memory.bus_bits),
+        "capacity": f"{memory.capacity / 2**20:g} MiB", "clock": f"{memory.clock_hz / 1e6:g} MHz",
+        "peak": f"{memory.peak_bytes_per_second / 1e6:g} MB/s",
+    }
+    rows |= _flash_rows(part) if isinstance(part, FlashPart) else _dram_rows(part, memory.clock_hz)
+    table = console.table("Configuration", {"memory": "left", "": "right"})
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _flash_rows(part: FlashPart) -> dict[str, str]:
+    reading = {f"read up to {mhz:g} MHz": f"{ma:g} mA" for mhz, ma in part.read.items()}
+    return {"clocks of a command": str(part.command_clocks), "supply": f"{part.volts:g} V", "standby": f"{part.standby:g} mA", **reading}
+
+
+def _dram_rows(part: DramPart, clock_hz: float) -> dict[str, str]:
+    rows = {"CAS latency": f"{part.timing.cas_latency(clock_hz)} clocks"}
+    for name, value in asdict(part.timing).items():
+        if name not in ("cas_tck", "power_up") and value:
+            rows[f"t{name[1:].upper()}"] = f"{value:g} ns"
+    for rail in part.rails:
+        currents = asdict(rail)
+        title = f"{currents.pop('name')}, {currents.pop('volts'):g} V"
+        rows[title] = ", ".join(f"{name.upper()} {value:g}" for name, value in currents.items()) + " mA"
+    return rows
 
 
 def command_table(run: MemoryRun) -> console.Table:

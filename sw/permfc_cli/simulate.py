@@ -74,7 +74,7 @@ def simulate(
         stream = io.BytesIO()
         np.save(stream, simulation.results.astype(np.float32) * network.output_scale)
         write_file(y, stream.getvalue())
-    shown = [counter_table(simulation, f"{file}: {len(simulation.results)} inputs"), layer_table(simulation)]
+    shown = [counter_table(simulation, f"{file}: batch of {len(simulation.results)}"), layer_table(simulation)]
     if simulation.memory_run:
         shown += [table(simulation.memory_run) for table in (command_table, energy_table, on_chip_table)]
     console.show(as_json, {"file": str(file), **simulation.as_dict()}, *shown)

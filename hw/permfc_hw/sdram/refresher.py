@@ -5,7 +5,9 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .timing import MODE_CYCLES, MOST_POSTPONED, SdramTiming
+from permfc.memory.part import MOST_POSTPONED
+
+from .timing import MODE_CYCLES, SdramTiming
 
 IDLE_BITS = 4  # after so many idle cycles (as a power of two) a refresh is likely to be free
 

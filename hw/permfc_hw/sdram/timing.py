@@ -8,7 +8,6 @@ from permfc.errors import ConfigError
 from permfc.memory.part import DramPart
 
 BURST = 8            # columns of a READ; the next READ or a PRECHARGE cuts it short
-MOST_POSTPONED = 8   # REFRESH commands that may be late at once (JEDEC JESD21-C 3.11.5)
 MODE_CYCLES = 2      # LOAD MODE REGISTER to any command, tMRD
 PREPARATION_CYCLES = 5  # the least that pass between two ACTIVATEs of our bank preparation
 LEAST_WAIT = 2          # the least that pass between commands which concern rows
@@ -57,6 +56,8 @@ class SdramTiming:
         """
         if part.kind != "sdr" or part.banks != 4:
             raise ConfigError(f"The SDRAM controller is for SDR parts of four banks; {part.name} is {part.kind} with {part.banks} banks")
+        if part.burst_length != BURST:
+            raise ConfigError(f"The SDRAM controller reads in bursts of {BURST}; {part.name} has bursts of {part.burst_length}")
         if part.columns > MOST_COLUMNS or part.rows > MOST_ROWS:
             raise ConfigError(f"{part.name} has {part.rows} rows of {part.columns} columns; the SDRAM controller knows {MOST_ROWS} of {MOST_COLUMNS}")
         names = ("trcd", "trp", "tras", "trc", "trrd", "trfc", "twr", "trefi", "power_up")

@@ -30,8 +30,10 @@ class Cost:
         Whether the weights of zero activations are left out.
     bytes : float
         That are asked for.
+    excess : int
+        Bytes of the weights for which the memory has no room.
     seconds : float or None
-        Time of the memory alone, which is asked for everything at once; None if the weights do not fit into it.
+        Time of the memory alone, which is asked for everything at once; None if there is an excess.
     energy : Energy or None
         Of the memory, in joules.
     literature_joules : float
@@ -43,6 +45,7 @@ class Cost:
     layout: str
     skips_zeros: bool
     bytes: float
+    excess: int
     seconds: float | None
     energy: Energy | None
     literature_joules: float
@@ -100,16 +103,17 @@ def _cost(layout: WeightLayout, network: Network, active: list[list[np.ndarray]]
     inferences = [None] if active is None else active
     lists = [layout.reads(network, one) for one in inferences]
     size = sum(int(reads.bytes.sum()) for reads in lists) / len(lists)
-    seconds, energy = _on_memory(lists, memory, policy) if _fits(layout, network, memory) else (None, None)
+    excess = _excess(layout, network, memory)
+    seconds, energy = (None, None) if excess else _on_memory(lists, memory, policy)
     compute = None
     if isinstance(layout, Eie):
         compute = sum(layout.cycles(network, one) for one in inferences) / len(inferences) / EIE_CLOCK_HZ
-    return Cost(layout.name, active is not None, size, seconds, energy, literature_energy(round(size)), compute)
+    return Cost(layout.name, active is not None, size, excess, seconds, energy, literature_energy(round(size)), compute)
 
 
-def _fits(layout: WeightLayout, network: Network, memory: Memory) -> bool:
+def _excess(layout: WeightLayout, network: Network, memory: Memory) -> int:
     reads = layout.reads(network, None)
-    return int((reads.address + reads.bytes).max()) <= memory.capacity
+    return max(0, int((reads.address + reads.bytes).max()) - memory.capacity)
 
 
 def _on_memory(lists: list[Reads], memory: Memory, policy: IdlePolicy) -> tuple[float, Energy]:

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .part import DramPart, FlashPart
+from .part import MOST_POSTPONED, DramPart, FlashPart
 from .presets import Memory
 from .reads import Reads
 from .trace import Command, CommandTrace
-
-MOST_POSTPONED = 8  # REFRESH commands that may be late at once (JEDEC JESD21-C 3.11.5, JESD79-3 4.13)
 
 
 def command_stream(reads: Reads, memory: Memory, *, reads_clock_hz: float) -> CommandTrace:

@@ -11,6 +11,8 @@ from ..errors import ConfigError
 # A period that misses a datasheet's limit by less than this is the datasheet's own rounding: 133.33 MHz against 7.5 ns.
 _ROUNDING = 1e-3
 
+MOST_POSTPONED = 8  # REFRESH commands that may be late at once (JEDEC JESD21-C 3.11.5, JESD79-3 4.13)
+
 
 @dataclass(frozen=True)
 class DramTiming:
@@ -30,8 +32,8 @@ class DramTiming:
         READ to PRECHARGE (0: the end of the burst decides); last data written to PRECHARGE.
     trfc, trefi : float
         REFRESH (of all banks) to any command; mean interval of refreshes.
-    txp, txsr : float
-        Exit from power-down, from self-refresh to any command.
+    txp : float
+        Exit from power-down to any command.
     power_up : float
         Stable supply and clock to the first command.
     """
@@ -49,7 +51,6 @@ class DramTiming:
     trfc: float
     trefi: float
     txp: float
-    txsr: float
     power_up: float
 
     def cycles(self, name: str, clock_hz: float) -> int:

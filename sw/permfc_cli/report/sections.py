@@ -14,7 +14,7 @@ from permfc.report import network_report
 from .. import console, info
 from .. import simulate as simulation_tables
 from ..compare import cost_table
-from ..memory_tables import command_table, energy_table, on_chip_table, significant
+from ..memory_tables import command_table, energy_table, on_chip_table, part_table, significant
 from . import charts
 from .page import Section, Tile, bullets, html_table, paragraph, tiles
 
@@ -29,7 +29,8 @@ def sections(network: Network, config: EngineConfig, memory: Memory, simulation:
     run = simulation.memory_run
     parts = [_summary(simulation), _network(network, config), _engine(simulation), _traffic(simulation)]
     if run:
-        parts += [_commands(run), _energy(run), Section("Energy on the chip", "estimated", [html_table(on_chip_table(run))]), _comparison(run, costs)]
+        on_chip = Section("Energy on the chip", "estimated", [html_table(on_chip_table(run))])
+        parts += [Section("The memory", "", [html_table(part_table(memory))]), _commands(run), _energy(run), on_chip, _comparison(run, costs)]
     return [*parts, _method(simulation, memory)]
 
 
