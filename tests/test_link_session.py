@@ -17,7 +17,7 @@ from command_line import fail, succeed
 from networks import random_inputs, random_network
 from permfc import image, model_file
 from permfc.errors import ConfigError, DeviceError, LinkError, PortError, VersionError
-from permfc.format import Register
+from permfc.format import MAGIC, Register
 from permfc.link import frames
 from permfc.link.protocol import LINK_VERSION, Command
 from permfc.link.serial_line import SerialLine
@@ -236,6 +236,25 @@ def test_unplugged_in_the_middle() -> None:
             device.run(np.zeros(NETWORK.inputs, dtype=np.int8))
     with Terminal(ReferenceBoard()) as other, permfc.open(f"serial:{other.port}") as device:
         assert device.memory_crc(0, 4) == zlib.crc32(bytes(4))
+
+
+def test_an_interrupted_request_is_not_answered_later() -> None:
+    """The next request would have its number, so the board would repeat the reply to the interrupted one."""
+    board = ReferenceBoard()
+    device = opened(board)
+    line = device._session._line
+    read = line.read
+
+    def interrupt() -> bytes:
+        raise KeyboardInterrupt
+
+    line.read = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        device.read_register(Register.IMAGE_BASE)
+    line.read = read
+    with pytest.raises(LinkError, match="A request to reference at .* was interrupted; open it again and load the network"):
+        device.read_register(Register.ID)
+    assert opened(board).read_register(Register.ID) == MAGIC
 
 
 def test_command_line(tmp_path: Path) -> None:

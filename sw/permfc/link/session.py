@@ -122,6 +122,15 @@ class Session:
         """
         if self._failure:
             raise LinkError(str(self._failure))
+        try:
+            self._say_hello()
+        except Refusal:
+            raise
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _say_hello(self) -> None:
         self._next = secrets.randbelow(SEQUENCES)  # what is still on its way from an earlier session is not taken for an answer
         sent: dict[bytes, float] = {}              # when each nonce was
         give_up, patience = time.monotonic() + self._timeout, self._margin
@@ -133,10 +142,10 @@ class Session:
             if reply and reply.status == Status.OK:
                 break
             if reply and (reply.status != Status.BUSY or time.monotonic() > give_up):
+                self._next = reply.next
                 raise Refusal(self._name, Command.HELLO, reply.status)
             if reply is None and time.monotonic() >= give_up:
-                self._failure = self._silence(self._timeout)
-                raise self._failure
+                raise self._silence(self._timeout)
             patience *= 1 if reply else 2
         began = sent[reply.payload[-_NONCE.size:]]
         self._slowness = max(1.0, (time.monotonic() - began) / self._needed_seconds([(Command.HELLO, nonce)], 0))
@@ -173,8 +182,8 @@ class Session:
         began, repeats = time.monotonic(), self.repeats
         try:
             self._converse(window, needed + (PATIENCE_CYCLES / self._clock_hz if waits else 0), progress)
-        except LinkError as error:
-            self._failure = error
+        except BaseException as error:
+            self._fail(error)
             raise
         if len(requests) == 1 and not waits:
             taken = (time.monotonic() - began) / needed
@@ -183,6 +192,14 @@ class Session:
         if window.refused:
             raise Refusal(self._name, *window.refused)
         return window.answer
+
+    def _fail(self, error: BaseException) -> None:
+        """Every later request raises a LinkError: ``error`` itself, or that Ctrl-C or an error of ``progress`` interrupted a request.
+
+        The board may have executed that request and would answer the next one, which has its number, with its reply.
+        """
+        interrupted = f"A request to {self._name} was interrupted; open it again and load the network"
+        self._failure = error if isinstance(error, LinkError) else LinkError(interrupted)
 
     def _converse(self, window: Window, needed: float, progress: Callable[[int], None] | None) -> None:
         """Send and hear until the window is finished; ``needed`` seconds should each round take."""
