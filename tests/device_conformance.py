@@ -74,6 +74,14 @@ def an_engine_error_is_told_and_cleared(device: Device, network: Network) -> Non
     results_equal_the_golden_model(device, network)
 
 
+def a_run_that_nobody_waits_for_is_cleared(device: Device, network: Network) -> None:
+    device.load(network)
+    device.send_input(random_inputs(6, network.inputs)[0])
+    device.write_register(Register.CONTROL, Control.START)
+    device.clear()
+    results_equal_the_golden_model(device, network)
+
+
 def results_that_nobody_takes_are_cleared(device: Device, network: Network) -> None:
     device.load(network)
     device.send_input(random_inputs(4, network.inputs)[0])
@@ -109,6 +117,7 @@ CHECKS: tuple[Check, ...] = (
     loading_reports_progress,
     a_wrong_input_is_refused_and_a_right_one_runs,
     an_engine_error_is_told_and_cleared,
+    a_run_that_nobody_waits_for_is_cleared,
     results_that_nobody_takes_are_cleared,
     half_an_input_is_cleared,
     too_many_results_are_not_waited_for,

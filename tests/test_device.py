@@ -48,6 +48,11 @@ class FakeDevice(Device):
         self.done.append("close")
 
 
+def interrupt(*_: object) -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def test_identify_reads_the_configuration() -> None:
     assert FakeDevice().identify() == EngineConfig()
     largest = EngineConfig(lanes=64, bus_bits=512, block_outputs=4096, features=32768, levels=8, outstanding=64, accumulator_bits=20)
@@ -87,6 +92,28 @@ def test_every_error_code_has_a_sentence_and_is_cleared(code: ErrorCode) -> None
     with pytest.raises(DeviceError, match=f"The engine stopped with error {code.name}: {ERROR_SENTENCES[code]}"):
         device.run(np.zeros(3, dtype=np.int8))
     assert device.done[-2:] == [(Register.CONTROL, Control.CLEAR), "discard"]
+
+
+def test_an_interrupted_run_is_cleared_before_the_next() -> None:
+    device = FakeDevice()
+    device.load(random_network(1, [3, 5]))
+    wait, device.wait = device.wait, interrupt
+    with pytest.raises(KeyboardInterrupt):
+        device.run(np.zeros(3, dtype=np.int8))
+    device.wait = wait
+    device.done.clear()
+    device.run(np.zeros(3, dtype=np.int8))
+    assert device.done[:5] == ["discard", "wait", (Register.CONTROL, Control.CLEAR), "discard", ("input", [0, 0, 0])]
+
+
+def test_a_load_that_failed_leaves_no_network() -> None:
+    device = FakeDevice()
+    device.load(random_network(1, [3, 5]))
+    device.write_memory = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        device.load(random_network(2, [3, 5]))
+    with pytest.raises(DeviceError, match="No network is loaded; call load first"):
+        device.run(np.zeros(3, dtype=np.int8))
 
 
 def test_unknown_error_code() -> None:

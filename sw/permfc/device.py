@@ -20,6 +20,7 @@ from .network import Network
 
 IMAGE_ADDRESS = 0
 Progress = Callable[[str, int, int], None]
+RUN_SECONDS = 10.0  # of the engine's time: half of that takes an iCEBreaker for as much as its flash holds; a defective image ends by itself
 ERROR_BITS = 8  # position of the error code in STATUS
 
 ERROR_SENTENCES = {
@@ -142,11 +143,12 @@ class Device(abc.ABC):
             data = image.pack(network, config)
         else:
             data, network = bytes(network), _network_of(network, config)
+        self._inputs = None  # until all of it is there
         self.write_memory(self.image_address, data, progress)
         self.write_register(Register.IMAGE_BASE, self.image_address)
         self._inputs, self._outputs = network.inputs, network.outputs
 
-    def run(self, x: np.ndarray, timeout: float = 0.1) -> np.ndarray:
+    def run(self, x: np.ndarray, timeout: float = RUN_SECONDS) -> np.ndarray:
         """The network's integer results for quantised inputs in packed order (`Network.quantise` makes them).
 
         Parameters
@@ -168,16 +170,23 @@ class Device(abc.ABC):
         """
         batch = self._checked_input(x)
         results = np.empty((len(batch), self._outputs), dtype=np.int32)
+        if self._unfinished:
+            self.clear()
         for row, values in zip(results, batch, strict=True):
+            self._unfinished = True
             try:
                 row[:] = self._run_one(values, timeout)
             except DeviceError:
                 self.clear()
+                self._unfinished = False
                 raise
+            self._unfinished = False
         return results if x.ndim == 2 else results[0]
 
     def clear(self) -> None:
-        """Discard input, results and error: the engine is as after a reset, the image stays."""
+        """Discard input, results and error: the engine is as after a reset, the image stays. A run that is under way is waited for."""
+        self.discard_output()
+        self.wait(RUN_SECONDS)  # the engine takes no notice of CLEAR while it is busy
         self.write_register(Register.CONTROL, Control.CLEAR)
         self.discard_output()
 
@@ -195,6 +204,7 @@ class Device(abc.ABC):
 
     _inputs: int | None = None
     _outputs: int
+    _unfinished = False  # the last run was interrupted: its results would be taken for the next one's
 
     def _checked_input(self, x: np.ndarray) -> np.ndarray:
         if self._inputs is None:
