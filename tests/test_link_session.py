@@ -271,4 +271,6 @@ def test_command_line(tmp_path: Path) -> None:
         assert json.loads(succeed("devices", terminal.port, "/dev/none", "--json").stdout)["devices"][1]["identity"] is None
         checks = json.loads(succeed("selftest", "--device", device, "--json").stdout)["checks"]
         assert [check["passed"] for check in checks] == [True, True, True]
+        shown = succeed("selftest", "--device", device).stdout
+        assert shown.count("passed") == 3 and "[" not in shown
     assert "There is no port" in fail("run", network, "--device", "serial:/dev/none", "-i", x)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 import permfc
 from permfc.errors import DeviceError
@@ -15,7 +16,7 @@ from permfc.selftest import selftest as checks_of
 from . import console, inputs
 from .options import AsJson, DeviceName
 
-_VERDICTS = {True: "[green]passed", False: "[bold red]failed", None: "skipped"}
+_VERDICTS = {True: Text("passed", "green"), False: Text("failed", "bold red"), None: Text("skipped")}
 
 
 def selftest(
