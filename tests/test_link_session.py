@@ -273,4 +273,6 @@ def test_command_line(tmp_path: Path) -> None:
         assert [check["passed"] for check in checks] == [True, True, True]
         shown = succeed("selftest", "--device", device).stdout
         assert shown.count("passed") == 3 and "[" not in shown
+    np.save(y, np.empty((0, NETWORK.inputs)))
+    assert "holds no input; give it one row of 30 values or more" in fail("run", network, "--device", "sim", "-i", y)
     assert "There is no port" in fail("run", network, "--device", "serial:/dev/none", "-i", x)

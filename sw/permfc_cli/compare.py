@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from permfc.errors import ConfigError, InputError
@@ -50,7 +49,7 @@ def compare(
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     network, packed_bits = inputs.read_network(file)
     bits = _bus_bits(bus_bits or packed_bits, chosen)
-    quantised = None if x is None else network.quantise(np.atleast_2d(inputs.read_array(x)))
+    quantised = None if x is None else inputs.read_inputs(x, network)
     with console.progress() as steps:
         costs = compare_layouts(network, quantised, chosen, bus_bytes=bits // 8, policy=policy, progress=steps)
     if plot is not None:

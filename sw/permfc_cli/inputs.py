@@ -35,6 +35,20 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
+def read_inputs(path: Path, network: Network) -> np.ndarray:
+    """The inputs in a ``.npy`` file as the engine takes them, int8 [batch, inputs].
+
+    Raises
+    ------
+    InputError
+        If they are not what the network takes, or there are none.
+    """
+    quantised = network.quantise(np.atleast_2d(read_array(path)))
+    if not len(quantised):
+        raise InputError(f"{path} holds no input; give it one row of {network.inputs} values or more")
+    return quantised
+
+
 def layer_names(layers: str | None) -> list[str] | None:
     """The names in a list that commas divide."""
     return None if layers is None else [name.strip() for name in layers.split(",") if name.strip()]

@@ -37,7 +37,7 @@ def run(
     - `permfc run lenet.safetensors --device sim:lanes=32,memory=sdr-100 --input digits.npy --json`
     """
     network, _ = inputs.read_network(file)
-    quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
+    quantised = inputs.read_inputs(x, network)
     golden, results, counted = network.compute(quantised), [], []
     with console.progress() as steps, permfc.open(device, network=network, progress=steps) as opened:
         opened.load(network, steps)

@@ -63,7 +63,7 @@ def simulate(
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     version = drampower_version(chosen) if drampower else None
     network, config = network_and_engine(file, engine, chosen)
-    quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
+    quantised = inputs.read_inputs(x, network)
     with console.progress() as steps:
         simulation = simulate_network(
             network, quantised, config, memory=chosen, clock_hz=clock * 1e6, idle=policy, latency=latency, waves=waves, progress=steps

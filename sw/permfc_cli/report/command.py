@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from permfc.errors import DeviceError, InputError
@@ -51,7 +50,7 @@ def report(
     _check_output(output)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     network, config = network_and_engine(file, engine, chosen)
-    quantised = network.quantise(np.atleast_2d(inputs.read_array(x)))
+    quantised = inputs.read_inputs(x, network)
     with console.progress() as steps:
         simulation = simulate(network, quantised, config, memory=chosen, clock_hz=clock * 1e6, idle=policy, progress=steps)
         costs = compare(network, quantised, chosen, bus_bytes=config.bus_bytes, policy=policy, progress=steps) if chosen.part else []
