@@ -213,10 +213,14 @@ def test_ports_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file.touch()
     with pytest.raises(PortError, match="file is not a serial port"):
         permfc.open(f"serial:{file}")
+    with pytest.raises(PortError, match="/dev/null is not a serial port"):
+        permfc.open("serial:/dev/null")
     with Terminal(ReferenceBoard()) as terminal:
         with permfc.open(f"serial:{terminal.port}"), pytest.raises(PortError, match=f"{terminal.port} is in use by another program"):
             permfc.open(f"serial:{terminal.port}")
         permfc.open(f"serial:{terminal.port}").close()
+        with pytest.raises(PortError, match="cannot be opened at 99999999999 baud: .*; choose another baud rate"):
+            permfc.open(f"serial:{terminal.port}@99999999999")
 
         def forbidden(*_: object, **__: object) -> None:
             raise serial.SerialException(errno.EACCES, "denied")
@@ -224,6 +228,9 @@ def test_ports_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(serial, "Serial", forbidden)
         monkeypatch.setattr("pathlib.Path.group", lambda path: "dialout")
         with pytest.raises(PortError, match=f"You may not open {terminal.port}; add yourself to group dialout: sudo usermod -a -G dialout"):
+            SerialLine(terminal.port, 3_000_000, 1)
+        monkeypatch.setattr("pathlib.Path.group", lambda path: "root")
+        with pytest.raises(PortError, match=f"You may not open {terminal.port}; change its permissions"):
             SerialLine(terminal.port, 3_000_000, 1)
 
 

@@ -37,7 +37,7 @@ class SerialLine:
         exclusive = True if os.name == "posix" else None  # elsewhere ports are exclusive anyway
         try:
             self._serial = serial.Serial(port, baud, timeout=POLL_SECONDS, write_timeout=write_timeout, exclusive=exclusive)
-        except (OSError, ValueError) as error:  # serial.SerialException is an OSError
+        except (OSError, ValueError, OverflowError) as error:  # serial.SerialException is an OSError
             raise PortError(_opening_sentence(port, baud, error)) from error
         try:
             self._serial.set_low_latency_mode(True)  # otherwise an FTDI chip holds short replies back for 16 ms
@@ -81,7 +81,9 @@ class SerialLine:
 
 def _opening_sentence(port: str, baud: int, error: Exception) -> str:
     code = getattr(error, "errno", None)
-    if isinstance(error, ValueError):
+    if code is None and error.__context__ is not None:  # what takes no settings: pyserial keeps termios' error, not its number
+        code = next(iter(error.__context__.args), None)
+    if isinstance(error, (ValueError, OverflowError)):
         return f"{port} cannot be opened at {baud} baud: {error}; choose another baud rate"
     if code == errno.EACCES:
         group = _group_of(port)
@@ -97,8 +99,9 @@ def _opening_sentence(port: str, baud: int, error: Exception) -> str:
 
 
 def _group_of(port: str) -> str | None:
-    """The group that owns a port; None where there are no groups, or it has no name."""
+    """The group that owns a port; None where there are no groups, it has no name, or nobody should join it."""
     try:
-        return Path(port).group()
+        group = Path(port).group()
+        return None if group == "root" else group
     except (KeyError, NotImplementedError, OSError):
         return None
