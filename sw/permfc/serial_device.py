@@ -107,11 +107,12 @@ class SerialDevice(Device):
                 self._write_piece(address + done, piece, lambda sent, done=done: _tell(progress, "load", done + sent, len(data)))
 
     def _check_writable(self) -> None:
-        board, address = self.identity.board, self.image_address
         if not self.identity.memory_writable:
+            engine = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.identify().as_dict().items())
             raise DeviceError(
-                f"The flash of {board} does not hold this image, and the link cannot write it; make a file with permfc pack --bus-bits "
-                f"{self.identify().bus_bits} -o net.img, and program it: openFPGALoader -o {address} --file-type raw net.img"
+                f"The flash of {self.identity.board} does not hold this image, and the link cannot write it; make a file: permfc pack "
+                f"net.safetensors -o net.img {engine}; and program it: openFPGALoader -b BOARD -o {self.image_address} --file-type raw net.img "
+                "(ice40_generic is its name for an iCEBreaker)"
             )
 
     def _holds(self, address: int, data: bytes) -> bool:
