@@ -10,6 +10,7 @@ import permfc
 from device_conformance import CHECKS, Check
 from networks import random_network
 from permfc.device import Device
+from permfc.errors import LinkError
 from permfc.network import Network
 from reference_board import ReferenceBoard, Terminal
 
@@ -33,3 +34,14 @@ def network() -> Network:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_conformance(device: Device, network: Network, check: Check) -> None:
     check(device, network)
+
+
+def test_a_closed_device_says_so() -> None:
+    with Terminal(ReferenceBoard()) as terminal:
+        for name in ("sim:lanes=4,bus_bits=16", f"serial:{terminal.port}"):
+            with permfc.open(name) as opened:
+                pass
+            with pytest.raises(LinkError, match="is closed; open it again"):
+                opened.identify()
+            with pytest.raises(LinkError, match="is closed; open it again"):
+                opened.write_memory(0, bytes(4))

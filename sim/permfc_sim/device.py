@@ -10,7 +10,7 @@ import numpy as np
 
 from permfc.config import EngineConfig
 from permfc.device import Device
-from permfc.errors import ConfigError, DeviceError
+from permfc.errors import ConfigError, DeviceError, LinkError
 from permfc.format import Register, Status
 from permfc.memory import CommandTrace, Memory
 from permfc.memory import memory as named_memory
@@ -175,13 +175,13 @@ class SimDevice(Device):
         path = engine_library(config, self._memory, waves=waves is not None, verilog=verilog, progress=progress)
         self._library = _load_library(path)
         self._handle = self._library.permfc_create(str(waves).encode() if waves is not None else None)
-        self._library.permfc_configure(self._handle, self._behaviour)
+        self._library.permfc_configure(self._simulation, self._behaviour)
         self.reset()
 
     def set_timing(self, latency: int = 30, gap: float = 0.0, outstanding: int | None = None, stall: float = 0.0) -> None:
         """Change the memory and the host between runs; the parameters are those of the class."""
         self._check_timing(latency, gap, self._behaviour.outstanding if outstanding is None else outstanding, stall)
-        self._library.permfc_configure(self._handle, self._behaviour)
+        self._library.permfc_configure(self._simulation, self._behaviour)
 
     def _check_timing(self, latency: int, gap: float, outstanding: int, stall: float) -> None:
         if not 2 <= latency <= 65535:
@@ -196,19 +196,19 @@ class SimDevice(Device):
         kinds = {ERROR_FAULT: error_at, SILENCE_FAULT: silent_at}
         kind, address = next(((kind, address) for kind, address in kinds.items() if address is not None), (NO_FAULT, 0))
         self._behaviour.fault, self._behaviour.fault_address = kind, address
-        self._library.permfc_configure(self._handle, self._behaviour)
+        self._library.permfc_configure(self._simulation, self._behaviour)
 
     def read_register(self, register: Register) -> int:
         value = ctypes.c_uint32()
-        response = self._library.permfc_read_register(self._handle, register, value, ANSWER_CYCLES)
+        response = self._library.permfc_read_register(self._simulation, register, value, ANSWER_CYCLES)
         self._check_register("read", register, response)
         return value.value
 
     def write_register(self, register: Register, value: int) -> None:
-        self._check_register("write", register, self._library.permfc_write_register(self._handle, register, value, ANSWER_CYCLES))
+        self._check_register("write", register, self._library.permfc_write_register(self._simulation, register, value, ANSWER_CYCLES))
 
     def write_memory(self, address: int, data: bytes, progress: Progress | None = None) -> None:
-        if not self._library.permfc_load(self._handle, address, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data)):
+        if not self._library.permfc_load(self._simulation, address, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data)):
             size, end = self._memory.bytes, address + len(data)
             part = self._memory.memory.part
             cure = f"choose a larger part than {part.name}" if part else "make it larger with memory_bytes"
@@ -217,14 +217,14 @@ class SimDevice(Device):
     def send_input(self, values: np.ndarray) -> None:
         values = np.ascontiguousarray(values, dtype=np.int8)
         limit = ANSWER_CYCLES * (1 + values.size)
-        sent = self._library.permfc_send(self._handle, values.ctypes.data, values.size, limit)
+        sent = self._library.permfc_send(self._simulation, values.ctypes.data, values.size, limit)
         if sent != values.size:
             raise DeviceError(f"The engine took {sent} of {values.size} input values in {limit} cycles; clear it and send as many as the image has")
 
     def receive_output(self, count: int) -> np.ndarray:
         values, last = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.uint8)
         limit = ANSWER_CYCLES * (1 + count)
-        received = self._library.permfc_receive(self._handle, values.ctypes.data, last.ctypes.data, count, limit)
+        received = self._library.permfc_receive(self._simulation, values.ctypes.data, last.ctypes.data, count, limit)
         self._check_protocol()
         if received != count:
             raise DeviceError(f"The engine gave {received} of {count} results in {limit} cycles; load the image again")
@@ -234,12 +234,12 @@ class SimDevice(Device):
         return values
 
     def discard_output(self) -> None:
-        self._library.permfc_discard_output(self._handle)
+        self._library.permfc_discard_output(self._simulation)
 
     def wait(self, timeout: float) -> None:
         limit = int(timeout * self.clock_hz)
         status = ctypes.c_uint32()
-        response = self._library.permfc_wait(self._handle, Register.STATUS, Status.BUSY, status, limit)
+        response = self._library.permfc_wait(self._simulation, Register.STATUS, Status.BUSY, status, limit)
         self._check_protocol()
         if response < 0:
             raise DeviceError(f"The engine was still busy after {limit} cycles; clear it or wait longer")
@@ -252,9 +252,9 @@ class SimDevice(Device):
 
     def reset(self) -> None:
         """Reset engine, memory and monitors, let the memory initialise itself, and forget what was logged. The memory keeps its contents."""
-        self._library.permfc_reset(self._handle)
+        self._library.permfc_reset(self._simulation)
         limit = self._memory.power_up_cycles
-        initialised = self._library.permfc_initialise(self._handle, limit)
+        initialised = self._library.permfc_initialise(self._simulation, limit)
         self._check_protocol()
         if not initialised:
             raise DeviceError(f"The memory was not initialised after {limit} cycles; this is a defect of its controller")
@@ -263,7 +263,7 @@ class SimDevice(Device):
 
     def tick(self, cycles: int) -> None:
         """Let ``cycles`` cycles pass."""
-        self._library.permfc_run(self._handle, cycles)
+        self._library.permfc_run(self._simulation, cycles)
 
     def bus_counters(self) -> BusCounters:
         """What the monitor has counted so far, with its own eyes, not the engine's."""
@@ -276,19 +276,19 @@ class SimDevice(Device):
         A memory without pins has no commands.
         """
         first = ctypes.c_void_p()
-        count = self._library.permfc_commands(self._handle, first)
+        count = self._library.permfc_commands(self._simulation, first)
         now = self._counted().cycles
         trace = command_trace(copied(first.value, count, PIN_COMMAND), self._commands_taken, now, self._open_banks)
-        self._library.permfc_forget_commands(self._handle)
+        self._library.permfc_forget_commands(self._simulation)
         self._commands_taken, self._open_banks = now, trace.banks_left_open()
         return trace
 
     def take_reads(self) -> Reads:
         """The reads that the memory accepted since the last call or the last reset; cycles count from that moment."""
         first = ctypes.c_void_p()
-        count = self._library.permfc_reads(self._handle, first)
+        count = self._library.permfc_reads(self._simulation, first)
         reads = bus_reads(copied(first.value, count, BUS_READ), self._reads_taken, self._bus_bytes)
-        self._library.permfc_forget_reads(self._handle)
+        self._library.permfc_forget_reads(self._simulation)
         self._reads_taken = self._counted().cycles
         return reads
 
@@ -300,14 +300,21 @@ class SimDevice(Device):
     def __del__(self) -> None:
         self.close()
 
+    @property
+    def _simulation(self) -> int:
+        """Value of the library's handle of an open device."""
+        if self._handle is None:
+            raise LinkError("The simulated device is closed; open it again")
+        return self._handle
+
     def _counted(self) -> _Counters:
         counters = _Counters()
-        self._library.permfc_counters(self._handle, counters)
+        self._library.permfc_counters(self._simulation, counters)
         return counters
 
     def _check_protocol(self) -> None:
         broken = _MemoryViolation()
-        self._library.permfc_memory_violation(self._handle, broken)
+        self._library.permfc_memory_violation(self._simulation, broken)
         if broken.count:
             raise DeviceError(self._memory_sentence(broken))
         counted = self._counted()
