@@ -101,7 +101,7 @@ def test_memory_too_small() -> None:
 def test_flash_runs_what_it_holds_and_names_the_way_to_another() -> None:
     board, x = small(memory_writable=False), random_inputs(1, NETWORK.inputs)
     device = opened(board)
-    with pytest.raises(DeviceError, match="The flash of reference does not hold this image, .*openFPGALoader -b BOARD -o 4096 --file-type raw net.img"):
+    with pytest.raises(DeviceError, match="flash of reference does not hold this image, .*openFPGALoader -b BOARD -o 4096 --file-type raw net.img"):
         device.load(NETWORK)
     data = image.pack(NETWORK, CONFIG)
     board.memory[4096:4096 + len(data)] = data
@@ -177,7 +177,7 @@ def test_closed_means_closed() -> None:
 
 def test_selftest() -> None:
     assert [check.passed for check in selftest(opened(ReferenceBoard()))] == [True, True, True]
-    assert [check.passed for check in selftest(opened(small(memory_writable=False)))] == [True, None, False]
+    assert [check.passed for check in selftest(opened(small(memory_writable=False)))] == [True, None, None]
 
     class Aliased(ReferenceBoard):
         def _write_memory(self, payload: bytes) -> tuple:

@@ -111,7 +111,9 @@ def _check_memory(device: Device, rng: np.random.Generator) -> tuple[bool | None
     return True, f"{len(blocks)} places and {len(bulk):,} bytes in a row, {rate / 1e3:,.0f} kB/s written and verified"
 
 
-def _check_network(device: Device, network: Network | None, rng: np.random.Generator, progress: Progress | None) -> tuple[bool, str]:
+def _check_network(device: Device, network: Network | None, rng: np.random.Generator, progress: Progress | None) -> tuple[bool | None, str]:
+    if network is None and isinstance(device, SerialDevice) and not device.identity.memory_writable:
+        return None, f"the memory of {device.identity.board} is read-only; name the network that it holds (--network)"
     network = network or small_network(device.identify())
     device.load(network, progress)
     x = rng.integers(-128, 128, size=(INPUTS, network.inputs)).astype(np.int8)
