@@ -46,10 +46,10 @@ def build(
     config = dataclasses.replace(chosen.config, **{key: value for key, value in given.items() if value is not None})
     with console.progress() as steps:
         report = build_board(chosen, config, range(1, seeds + 1), folder, steps)
-    if program:
-        load(chosen, Path(report.bitstream))
     resources = resource_table(f"{report.board}, {config.lanes} lanes", report.usage)
     console.show(as_json, {"config": config.as_dict(), **report.as_dict()}, resources, _clocks(report), report.bitstream)
+    if program:
+        load(chosen, Path(report.bitstream))
 
 
 def _clocks(report: BuildReport) -> console.Table:
