@@ -93,7 +93,7 @@ def build(
         If a tool is missing or fails, or no seed reaches the board's clock.
     """
     family = board.device.family
-    plan = board.platform().prepare(Top(board, config), NAME)
+    plan = board.platform().prepare(Top(board, config), NAME, emit_src=False)  # paths and line numbers say nothing of the design
     sources = {name: plan.files[name] for name in (f"{NAME}.il", _CONSTRAINTS[family])}
     sources = {name: text if isinstance(text, str) else text.decode() for name, text in sources.items()}
     script = "\n".join([f"read_rtlil {NAME}.il", *mapping_commands(board.device, NAME), ""])
