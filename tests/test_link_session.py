@@ -204,6 +204,9 @@ def test_names_of_devices() -> None:
     }.items():
         with pytest.raises(ConfigError, match=message):
             permfc.open(name)
+    for wrong in ({"timeout": -1}, {"timeout": 0}, {"margin": float("inf")}):
+        with pytest.raises(ConfigError, match="of a serial device must be a positive number of seconds, not"):
+            permfc.open("serial:/dev/null", **wrong)
 
 
 def test_ports_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +278,7 @@ def test_command_line(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.load(y), NETWORK.predict(np.load(x)))
         assert "results equal to the golden model" in succeed("run", network, "--device", device, "-i", x).stdout
         assert "reference, 100 MHz, 1 MiB memory" in " ".join(succeed("devices", terminal.port).stdout.split())
-        assert json.loads(succeed("devices", terminal.port, "/dev/none", "--json").stdout)["devices"][1]["identity"] is None
+        assert json.loads(succeed("devices", f"serial:{terminal.port}", "/dev/none", "--json").stdout)["devices"][1]["identity"] is None
         checks = json.loads(succeed("selftest", "--device", device, "--json").stdout)["checks"]
         assert [check["passed"] for check in checks] == [True, True, True]
         shown = succeed("selftest", "--device", device).stdout

@@ -34,6 +34,9 @@ def open_serial(
         raise ConfigError("A serial device needs a port: serial:/dev/ttyUSB0, for example; let permfc devices list the ports")
     if baud and not (baud.isdecimal() and int(baud)):
         raise ConfigError(f"The baud rate after @ must be a positive integer, not {baud!r}: serial:{port}@{DEFAULT_BAUD}, for example")
+    for what, seconds in (("timeout", timeout), ("margin", margin)):
+        if not 0 < seconds < float("inf"):
+            raise ConfigError(f"The {what} of a serial device must be a positive number of seconds, not {seconds!r}")
     rate = int(baud or DEFAULT_BAUD)
     return SerialDevice(SerialLine(port, rate, write_timeout=timeout), timeout, margin)
 

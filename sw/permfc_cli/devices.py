@@ -30,7 +30,8 @@ def devices(
     - `permfc devices /dev/ttyUSB0@1000000`
     """
     kinds = {port.device: port.description for port in list_ports.comports() if port.vid is not None}
-    rows = [{"port": name, "hardware": kinds.get(name.partition("@")[0], ""), **_ask(name, timeout)} for name in names or sorted(kinds)]
+    asked = [name.removeprefix("serial:") for name in names or sorted(kinds)]
+    rows = [{"port": name, "hardware": kinds.get(name.partition("@")[0], ""), **_ask(name, timeout)} for name in asked]
     headings = dict.fromkeys(("port", "hardware", "what answers"), "left")
     table = console.table(f"Serial ports, asked at {DEFAULT_BAUD:,} baud unless said otherwise", headings)
     for row in rows:
