@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -68,126 +68,152 @@ class SegmentFetcher(wiring.Component):
             "malformed": Out(1),
             "fetched": Out(1),
         })
+        self._slot = Signal(range(MAX_CLASSES))
+        self._info = Signal(CLASS_INFO_LAYOUT, reset_less=True)  # of the class in ``_slot``
+        self._position = Signal.like(self.entry_address)
+        self._feature = Signal(Activation(config), reset_less=True)
+        self._segment = Signal(len(self._feature.index) + 1, reset_less=True)  # number in the class's numbering: two segments a dense8 feature
+        self._second = Signal()     # half of a dense8 feature
+        self._address = Signal(word_address_shape(config), reset_less=True)
+        self._neighbour = Signal.like(self._feature.index)  # follows the feature whose segment was ordered last ...
+        self._adjoining = Signal()  # ... if it is of this class and nothing else was ordered since
+        self._lane = Signal(range(config.lanes + 1))  # lanes of this round in use
+        self._rounds = Signal(2)    # closed so far, up to 2
+        self._parameters_out, self._exhausted = Signal(), Signal()
+
+    @property
+    def _words(self) -> Value:
+        return self._info.words & WORDS_MASK
+
+    @property
+    def _pair(self) -> Value:
+        return (self._info.words & PAIR) != 0
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
         m.submodules.infos = self.infos
+        destination = self.orders.payload.destination
         m.d.comb += [
             self.infos.write_en.eq(self.infos_en),
             self.infos.write_address.eq(self.infos_address),
             self.infos.write_data.eq(self.infos_data),
+            self.entry_address.eq(self._position),
+            self.orders.payload.address.eq(self._address),
+            self.orders.payload.joins.eq(self._adjoining & (self._second | (self._feature.index == self._neighbour))),
+            destination.lane.eq(self._lane),
+            destination.slot.eq(self._slot + self._second),
+            destination.x.eq(self._feature.x),
         ]
-        slot = Signal(range(MAX_CLASSES))
-        info = Signal(CLASS_INFO_LAYOUT, reset_less=True)           # of the class in ``slot``
-        upper = Signal()                           # half of the class info to read
-        address = Signal(word_address_shape(config), reset_less=True)
-        position = Signal.like(self.entry_address)
-        feature = Signal(Activation(config), reset_less=True)
-        neighbour = Signal.like(feature.index)     # follows the feature whose segment was ordered last ...
-        adjoining = Signal()                       # ... if it is of this class and nothing else was ordered since
-        belongs = Signal()                         # the feature is of this class
-        segment = Signal(len(feature.index) + 1, reset_less=True)  # number in the class's numbering: two segments a dense8 feature
-        offset = Signal(32, reset_less=True)
-        lane = Signal(range(config.lanes + 1))     # lanes of this round in use
-        second = Signal()                          # half of a dense8 feature
-        rounds = Signal(2)                         # closed so far, up to 2
-        parameters_out, exhausted = Signal(), Signal()
-        words, pair = info.words & WORDS_MASK, (info.words & PAIR) != 0
-        nothing_left = (words == 0) & (slot + 1 == self.block_header.classes)  # features without weights are packed last
-        capacity = config.segment_bytes // config.bus_bytes
-        destination = self.orders.payload.destination
-        m.d.comb += [
-            self.infos.read_address.eq(Cat(upper, slot)),
-            self.entry_address.eq(position),
-            self.orders.payload.address.eq(address),
-            self.orders.payload.joins.eq(adjoining & (second | (feature.index == neighbour))),
-            destination.lane.eq(lane),
-            destination.slot.eq(slot + second),
-            destination.x.eq(feature.x),
-        ]
-
-        def send(kind: OrderKind, count: object, following: str) -> None:
-            m.d.comb += [self.orders.valid.eq(1), destination.kind.eq(kind), destination.words.eq(count)]
-            with m.If(self.orders.ready):
-                m.next = following
-
         m.d.sync += self.malformed.eq(0)
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [position.eq(0), slot.eq(0), lane.eq(0), rounds.eq(0), parameters_out.eq(0), exhausted.eq(0), second.eq(0)]
+                begun = (self._position, self._slot, self._lane, self._rounds, self._parameters_out, self._exhausted, self._second)
+                m.d.sync += [signal.eq(0) for signal in begun]
                 with m.If(self.go):
                     m.next = "Read Class"
-            with m.State("Read Class"):
-                m.next = "Class Base"
-            with m.State("Class Base"):
-                m.d.comb += upper.eq(1)
-                m.d.sync += info.base.eq(self.infos.read_data)
-                m.next = "Class Range"
-            with m.State("Class Range"):
-                m.d.sync += [info.as_value()[INFO_UNIT:].eq(self.infos.read_data), adjoining.eq(0)]
-                m.next = "Feature"
-            with m.State("Read Feature"):
-                m.next = "Feature"
-            with m.State("Feature"):
-                m.d.sync += [feature.eq(self.entry), segment.eq(Mux(pair, self.entry.index << 1, self.entry.index))]
-                m.next = "Classify"
-                with m.If(words > capacity):
-                    m.d.sync += self.malformed.eq(1)
-                with m.If((position == self.active) | nothing_left):
-                    m.d.sync += exhausted.eq(1)
-                    m.next = "Close"
-            with m.State("Classify"):
-                m.d.sync += [
-                    belongs.eq(feature.index < info.end),
-                    offset.eq(segment * words),
-                ]
-                m.next = "Locate"
-            with m.State("Locate"):
-                m.d.sync += address.eq(info.base + offset)
-                with m.If(~belongs):
-                    m.d.sync += slot.eq(slot + 1)
-                    m.next = "Read Class"
-                    with m.If(slot + 1 == self.block_header.classes):
-                        m.d.sync += self.malformed.eq(1)
-                        m.next = "Idle"
-                with m.Else():
-                    m.d.sync += position.eq(position + ~second)
-                    m.next = "Segment"
-                    with m.If(words == 0):
-                        m.next = "Read Feature"
-                    with m.Else():
-                        m.d.comb += self.fetched.eq(~second)
-                        with m.If(lane == config.lanes):
-                            m.next = "Close"
-            with m.State("Segment"):
-                send(OrderKind.SEGMENT, words, "Feature")
-                with m.If(self.orders.ready):
-                    m.d.sync += [lane.eq(lane + 1), neighbour.eq(feature.index + 1), adjoining.eq(1), second.eq(pair & ~second)]
-                    with m.If(pair & ~second):
-                        m.d.sync += segment[0].eq(1)
-                        m.next = "Classify"
-            with m.State("Close"):
-                with m.If(exhausted & ~parameters_out):
-                    m.next = "Biases"
-                with m.Else():
-                    m.d.comb += [destination.first.eq(rounds == 0), destination.last.eq(exhausted)]
-                    send(OrderKind.ROUND, 0, "Segment")
-                    with m.If(self.orders.ready):
-                        m.d.sync += [lane.eq(0), rounds.eq(Mux(rounds[1], 2, rounds + 1))]
-                        with m.If(exhausted):
-                            m.d.comb += self.done.eq(1)
-                            m.next = "Idle"
-                        with m.Elif((rounds == 1) & ~parameters_out):
-                            m.next = "Biases"
-            with m.State("Biases"):
-                m.d.sync += [parameters_out.eq(1), adjoining.eq(0)]
-                send(OrderKind.BIASES, self.parameter_words, "Multipliers")
-            with m.State("Multipliers"):
-                stored = (self.block_header.flags & BlockFlag.SHARED_MUL) == 0
-                m.d.comb += [self.orders.valid.eq(stored), destination.kind.eq(OrderKind.MULTIPLIERS), destination.words.eq(self.parameter_words)]
-                with m.If(self.orders.ready | ~stored):
-                    m.next = "Segment"
-                    with m.If(exhausted):
-                        m.next = "Close"
+            self._read_class(m)
+            self._locate_feature(m)
+            self._order_segment(m)
+            self._close_round(m)
+            self._order_parameters(m)
         return m
+
+    def _send(self, m: Module, kind: OrderKind, count: object, following: str) -> None:
+        destination = self.orders.payload.destination
+        m.d.comb += [self.orders.valid.eq(1), destination.kind.eq(kind), destination.words.eq(count)]
+        with m.If(self.orders.ready):
+            m.next = following
+
+    def _read_class(self, m: Module) -> None:
+        """The class info comes in two halves."""
+        info, upper = self._info, Signal()
+        m.d.comb += self.infos.read_address.eq(Cat(upper, self._slot))
+        with m.State("Read Class"):
+            m.next = "Class Base"
+        with m.State("Class Base"):
+            m.d.comb += upper.eq(1)
+            m.d.sync += info.base.eq(self.infos.read_data)
+            m.next = "Class Range"
+        with m.State("Class Range"):
+            m.d.sync += [info.as_value()[INFO_UNIT:].eq(self.infos.read_data), self._adjoining.eq(0)]
+            m.next = "Feature"
+
+    def _locate_feature(self, m: Module) -> None:
+        """The next feature's segment is found in this class, or the class is left."""
+        info, words, feature = self._info, self._words, self._feature
+        belongs = Signal()  # the feature is of this class
+        offset = Signal(32, reset_less=True)
+        last_class = self._slot + 1 == self.block_header.classes
+        with m.State("Read Feature"):
+            m.next = "Feature"
+        with m.State("Feature"):
+            m.d.sync += [feature.eq(self.entry), self._segment.eq(Mux(self._pair, self.entry.index << 1, self.entry.index))]
+            m.next = "Classify"
+            with m.If(words > self.config.segment_bytes // self.config.bus_bytes):
+                m.d.sync += self.malformed.eq(1)
+            with m.If((self._position == self.active) | (words == 0) & last_class):  # features without weights are packed last
+                m.d.sync += self._exhausted.eq(1)
+                m.next = "Close"
+        with m.State("Classify"):
+            m.d.sync += [belongs.eq(feature.index < info.end), offset.eq(self._segment * words)]
+            m.next = "Locate"
+        with m.State("Locate"):
+            m.d.sync += self._address.eq(info.base + offset)
+            with m.If(~belongs):
+                m.d.sync += self._slot.eq(self._slot + 1)
+                m.next = "Read Class"
+                with m.If(last_class):
+                    m.d.sync += self.malformed.eq(1)
+                    m.next = "Idle"
+            with m.Else():
+                m.d.sync += self._position.eq(self._position + ~self._second)
+                m.next = "Segment"
+                with m.If(words == 0):
+                    m.next = "Read Feature"
+                with m.Else():
+                    m.d.comb += self.fetched.eq(~self._second)
+                    with m.If(self._lane == self.config.lanes):
+                        m.next = "Close"
+
+    def _order_segment(self, m: Module) -> None:
+        more = self._pair & ~self._second
+        with m.State("Segment"):
+            self._send(m, OrderKind.SEGMENT, self._words, "Feature")
+            with m.If(self.orders.ready):
+                m.d.sync += [
+                    self._lane.eq(self._lane + 1), self._second.eq(more),
+                    self._neighbour.eq(self._feature.index + 1), self._adjoining.eq(1),
+                ]
+                with m.If(more):
+                    m.d.sync += self._segment[0].eq(1)
+                    m.next = "Classify"
+
+    def _close_round(self, m: Module) -> None:
+        rounds, exhausted, destination = self._rounds, self._exhausted, self.orders.payload.destination
+        with m.State("Close"):
+            with m.If(exhausted & ~self._parameters_out):
+                m.next = "Biases"
+            with m.Else():
+                m.d.comb += [destination.first.eq(rounds == 0), destination.last.eq(exhausted)]
+                self._send(m, OrderKind.ROUND, 0, "Segment")
+                with m.If(self.orders.ready):
+                    m.d.sync += [self._lane.eq(0), rounds.eq(Mux(rounds[1], 2, rounds + 1))]
+                    with m.If(exhausted):
+                        m.d.comb += self.done.eq(1)
+                        m.next = "Idle"
+                    with m.Elif((rounds == 1) & ~self._parameters_out):
+                        m.next = "Biases"
+
+    def _order_parameters(self, m: Module) -> None:
+        """Biases, and multipliers unless the block's rows share one."""
+        destination = self.orders.payload.destination
+        stored = (self.block_header.flags & BlockFlag.SHARED_MUL) == 0
+        with m.State("Biases"):
+            m.d.sync += [self._parameters_out.eq(1), self._adjoining.eq(0)]
+            self._send(m, OrderKind.BIASES, self.parameter_words, "Multipliers")
+        with m.State("Multipliers"):
+            m.d.comb += [self.orders.valid.eq(stored), destination.kind.eq(OrderKind.MULTIPLIERS), destination.words.eq(self.parameter_words)]
+            with m.If(self.orders.ready | ~stored):
+                m.next = "Segment"
+                with m.If(self._exhausted):
+                    m.next = "Close"

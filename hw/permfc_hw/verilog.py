@@ -1,4 +1,4 @@
-"""Verilog of an engine, alone or with its host link, and of a memory controller, for simulation, synthesis and other people's flows."""
+"""Verilog of an engine, and of a memory controller, for simulation, synthesis and other people's flows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from permfc.memory.part import DramPart, FlashPart
 
 from .engine import Engine
 from .flash import FlashReader
-from .link.config import LinkConfig
-from .link.system import System
 from .sdram import SdramController
 
 MODULE = "permfc_engine"
-SYSTEM_MODULE = "permfc_system"
 SDRAM_MODULE = "permfc_sdram"
 FLASH_MODULE = "permfc_flash"
 
@@ -22,11 +19,6 @@ FLASH_MODULE = "permfc_flash"
 def engine_verilog(config: EngineConfig) -> str:
     """Verilog text of the engine for ``config``; its top module is ``permfc_engine``."""
     return verilog.convert(Engine(config), name=MODULE, strip_internal_attrs=True)
-
-
-def system_verilog(config: EngineConfig, link: LinkConfig) -> str:
-    """Verilog text of the engine for ``config`` with its host link; the top module is ``permfc_system``."""
-    return verilog.convert(System(config, link), name=SYSTEM_MODULE, strip_internal_attrs=True)
 
 
 def sdram_verilog(part: DramPart, clock_hz: float, bus_bits: int) -> str:

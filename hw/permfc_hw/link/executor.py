@@ -227,6 +227,7 @@ class Executor(wiring.Component):
             m.d.comb += [self._waiting.eq(1), status.ready.eq(1), self.results.ready.eq(hello)]
             with m.If(status.valid):
                 with m.If((status.payload & EngineStatus.BUSY) == 0):
+                    m.d.comb += self._waiting.eq(0)  # what follows may take as long again
                     self._begin(m)
                 with m.Elif(self._gave_up):
                     self._finish(m, Status.BUSY)
