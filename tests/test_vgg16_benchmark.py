@@ -19,7 +19,8 @@ def test_small_layers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     figures = vgg16.measure(["sdr-100"], EngineConfig(lanes=16, bus_bits=32), scale=32)
     run, layers = figures["runs"][0], figures["layers"]
     assert run["mismatches"] == 0 and run["results"] == figures["sizes"][-1]
-    assert sum(layer["bytes"] for layer in layers) < run["bus_bytes"] < run["memory"]["total"]["bytes"]
+    # The image header is the first layer's; the pins carry the tails of bursts that nobody wants as well.
+    assert sum(layer["bytes"] for layer in layers) == run["bus_bytes"] < run["memory"]["total"]["bytes"]
     for layer, density in zip(layers, vgg16.ACTIVATION_DENSITY, strict=True):
         assert layer["active"] == pytest.approx(density, abs=0.13)  # few activations, and small ones become 0 in int8
         assert layer["bytes"] < layer["bytes_without_skipping"] < layer["dense_int8_bytes"]
