@@ -171,6 +171,19 @@ def test_resume_gives_the_identical_result(tmp_path: Path, interrupted: tuple[st
     assert (tmp_path / "model.safetensors").read_bytes() == (finished[0] / "model.safetensors").read_bytes()
 
 
+def test_a_run_does_not_depend_on_the_threads(tmp_path: Path, finished: tuple[Path, recipes.Result]) -> None:
+    """Sums of floats depend on their order, and torch's threads split them."""
+    used = set()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert run(tmp_path, progress=lambda what, done, total: used.add(torch.get_num_threads())) == finished[1]
+        assert used == {1} and torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
+    assert (tmp_path / "model.safetensors").read_bytes() == (finished[0] / "model.safetensors").read_bytes()
+
+
 def test_a_folder_belongs_to_one_run(finished: tuple[Path, recipes.Result]) -> None:
     folder = finished[0]
     with pytest.raises(InputError, match="compressed.pt is of a training with ratio 16 instead of 12: remove it"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -148,6 +149,17 @@ def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Pat
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
     return state["epochs"]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: sums are added in an order that does not depend on the machine's cores, and small steps do not wait for busy ones."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def predictions(module: nn.Module, x: Tensor, batch: int = 2000) -> Tensor:

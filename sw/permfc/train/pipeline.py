@@ -18,7 +18,7 @@ from ..network import Network
 from .augment import shifter
 from .convolution import FEATURES, SIDE, features, lenet5_convolutions
 from .export import export
-from .loop import Loss, Samples, Schedule, predictions, train
+from .loop import Loss, Samples, Schedule, one_thread, predictions, train
 from .modules import PermutedNetwork, permute_model
 
 Progress = Callable[[str, int, int], None]
@@ -94,6 +94,7 @@ class Trained:
     parameters: int
 
 
+@one_thread()
 def retrain(plan: Plan, data: Dataset, output: Path, seed: int, progress: Progress) -> Trained:
     """Train the float network and the compressed one, or take up where the checkpoints in ``output`` end.
 
