@@ -129,19 +129,32 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
     [
         (["pack", "{net}", "-o", "{folder}/x.img", "--lanes", "5"], "lanes must be a power of two from 4 to 64, not 5"),
         (["pack", "{net}", "-o", "{folder}/x.img", "--device", "xc7"], "Device 'xc7' is unknown; choose one of ecp5-85k, ecp5-25k, up5k"),
-        (["pack", "{net}", "-o", "{folder}/none/x.img"], "Cannot write {folder}/none/x.img: No such file or directory"),
+        (["pack", "{net}", "-o", "{folder}/none/x.img"], "There is no folder {folder}/none to write x.img to: make it"),
+        (["pack", "{net}", "-o", "{net}"], "{net} is read and would be replaced: choose another name"),
+        (["pack", "{net}", "-o", "{folder}"], "{folder} is a folder: give the name of a file"),
+        (["pack", "{net}", "-o", "/dev/null"], "/dev/null is a device: give the name of a file"),
+        (["compress", "{float}", "-o", "{float}", "--bits", "7"], "{float} is read and would be replaced"),
+        (["compress", "{float}", "-o", "{x}", "--bits", "7", "--calibrate", "{x}"], "{x} is read and would be replaced"),
+        (["compress", "{float}", "-o", "{float}/net", "--bits", "7"], "There is no folder {float} to write net to"),
+        (["simulate", "{net}", "-i", "{x}", "-o", "{x}"], "{x} is read and would be replaced"),
+        (["run", "{net}", "--device", "sim", "-i", "{x}", "-o", "{folder}/none/y.npy"], "There is no folder {folder}/none to write y.npy to"),
+        (["report", "{net}", "-i", "{x}", "-o", "{net}"], "{net} is read and would be replaced"),
+        (["compare", "{net}", "--plot", "{folder}/none/p.svg"], "There is no folder {folder}/none to write p.svg to"),
         (["synth"], "permfc synth needs a device; give --device ecp5-85k, for example"),
         (["info", "{x}"], "not a safetensors file"),
         (["info", "{folder}/none.img"], "does not exist"),
         (["simulate", "{net}", "-i", "{net}"], "is not an array that numpy.save wrote"),
-        (["simulate", "{net}", "-i", "{x}", "--waves", "{folder}/none/w.vcd"], "{folder}/none/w.vcd: No such file or directory"),
+        (["simulate", "{net}", "-i", "{x}", "--waves", "{folder}/none/w.vcd"], "There is no folder {folder}/none to write w.vcd to"),
     ],
 )
-def test_a_mistake_gives_one_sentence(arguments: list[str], sentence: str, network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
-    names = {"net": network_file, "x": inputs_file, "folder": tmp_path}
+def test_a_mistake_gives_one_sentence(arguments: list[str], sentence: str, network_file: Path, inputs_file: Path, float_model: Path,
+                                      tmp_path: Path) -> None:
+    names = {"net": network_file, "x": inputs_file, "float": float_model, "folder": tmp_path}
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     said = fail(*(argument.format(**names) for argument in arguments))
     # A long path is broken over lines where the terminal ends.
     assert sentence.format(**names).replace(" ", "") in said.replace(" ", "").replace("│", "")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_simulate_checks_every_result(network_file: Path, inputs_file: Path, tmp_path: Path) -> None:

@@ -157,6 +157,12 @@ def test_unreadable_path(tmp_path):
 def test_nothing_half_written(tmp_path, monkeypatch):
     with pytest.raises(FormatError, match=r"Cannot write .*net: No such file or directory"):
         save(NETWORK, tmp_path / "no" / "net")
+    with pytest.raises(FormatError, match=r"Cannot write \.: it is a folder"):
+        save(NETWORK, ".")
+    (tmp_path / "file").touch()
+    with pytest.raises(FormatError, match=r"Cannot write .*net: Not a directory"):
+        save(NETWORK, tmp_path / "file" / "net")
+    (tmp_path / "file").unlink()
 
     def fail(source, target):
         raise OSError(28, "No space left on device")

@@ -109,7 +109,7 @@ def test_page_of_a_plain_memory_gives_no_energy(files: tuple[Path, Path], tmp_pa
 
 def test_page_that_cannot_be_written(files: tuple[Path, Path], tmp_path: Path) -> None:
     network, inputs = files
-    assert "missing of the report does not exist" in fail("report", network, "--input", inputs, "-o", tmp_path / "missing" / "r.html", *ENGINE)
+    assert "There is no folder" in fail("report", network, "--input", inputs, "-o", tmp_path / "missing" / "r.html", *ENGINE)
     assert "would be both the page and its figures" in fail("report", network, "--input", inputs, "-o", tmp_path / "r.json", *ENGINE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import FormatError
@@ -31,6 +32,8 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         If it cannot be written; nothing is left behind.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FormatError(f"Cannot write {path}: it is a folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(content)
@@ -38,4 +41,5 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     except OSError as error:
         raise FormatError(f"Cannot write {path}: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written there is nothing left either
+            temporary.unlink()

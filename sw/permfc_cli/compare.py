@@ -15,6 +15,7 @@ from permfc.plots import comparison_plot
 
 from . import console, inputs
 from .options import AsJson, NetworkFile
+from .outputs import check_output
 
 if TYPE_CHECKING:
     from permfc.memory.comparison import Cost
@@ -46,6 +47,7 @@ def compare(
 
     if plot is not None and plot.suffix not in PLOTS:
         raise InputError(f"{plot} is no kind of plot: give it a name that ends in {', '.join(PLOTS)}")
+    check_output(plot, file, x)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     network, packed_bits = inputs.read_network(file)
     bits = _bus_bits(bus_bits or packed_bits, chosen)

@@ -16,6 +16,7 @@ from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson, Kernel, LayerNames
+from .outputs import check_output
 
 _DEFAULT_BITS = 2.5
 
@@ -61,6 +62,7 @@ def compress(
     - `permfc compress keras.npz -o net.safetensors --layers dense,dense_1 --kernel in-out --per-layer bits.json`
     """
     _check_targets(bits, ratio, max_drop, calibrate, labels)
+    check_output(out, model, calibrate, labels, per_layer)
     config = engine.config()
     samples = inputs.read_array(calibrate) if calibrate else None
     source = inputs.read_model(model, layers, kernel)

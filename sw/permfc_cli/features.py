@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from permfc.features import FeatureNetwork
-from permfc.files import write_file
 
 from . import console, inputs
 from .options import AsJson, LayerNames
+from .outputs import check_output, write_array
 
 
 def features(
@@ -33,11 +31,10 @@ def features(
 
     - `permfc compress lenet5.onnx -o lenet5.safetensors --calibrate features.npy`
     """
+    check_output(out, model, x)
     network = FeatureNetwork.from_onnx(model, inputs.layer_names(layers))
     found = network.features(inputs.read_array(x))
-    stream = io.BytesIO()
-    np.save(stream, found)
-    write_file(out, stream.getvalue())
+    write_array(out, found)
     table = console.table(f"{out}: {found.shape[0]:,} x {found.shape[1]:,}", {"layer": "left", "inputs": "right", "outputs": "right"})
     for layer in network.tail:
         table.add_row(layer.name, f"{layer.inputs:,}", f"{layer.outputs:,}")

@@ -13,6 +13,7 @@ from permfc.files import write_file
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson
+from .outputs import check_output
 
 
 @takes_engine
@@ -30,6 +31,7 @@ def pack(
 
     - `permfc pack lenet.safetensors -o lenet.img --bus-bits 64 --features 2048`
     """
+    check_output(out, network)
     config = engine.config()
     loaded = model_file.load(network)
     write_file(out, image.pack(loaded, config))

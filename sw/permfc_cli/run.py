@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +12,10 @@ import typer
 import permfc
 from permfc.device import Counters
 from permfc.errors import DeviceError
-from permfc.files import write_file
 
 from . import console, inputs
 from .options import AsJson, DeviceName, NetworkFile
+from .outputs import check_output, write_array
 
 
 def run(
@@ -36,6 +35,7 @@ def run(
 
     - `permfc run lenet.safetensors --device sim:lanes=32,memory=sdr-100 --input digits.npy --json`
     """
+    check_output(y, file, x)
     network, _ = inputs.read_network(file)
     quantised = inputs.read_inputs(x, network)
     golden, results, counted = network.compute(quantised), [], []
@@ -47,9 +47,7 @@ def run(
             steps("run", number + 1, len(quantised))
         clock_hz, config = opened.clock_hz, opened.identify()
     if y is not None:
-        stream = io.BytesIO()
-        np.save(stream, np.array(results).astype(np.float32) * network.output_scale)
-        write_file(y, stream.getvalue())
+        write_array(y, np.array(results).astype(np.float32) * network.output_scale)
     mismatches = int(np.count_nonzero(np.array(results) != golden))
     means = _means(counted)
     seconds = means["cycles"] / clock_hz

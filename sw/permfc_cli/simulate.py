@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,6 @@ import typer
 
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError, DeviceError
-from permfc.files import write_file
 from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory, drampower_version, write_drampower
 from permfc.memory import memory as named_memory
 from permfc.network import Network
@@ -20,6 +18,7 @@ from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
 from .memory_tables import command_table, energy_table, on_chip_table
 from .options import AsJson, NetworkFile
+from .outputs import check_output, write_array
 
 if TYPE_CHECKING:
     from permfc_sim.simulate import Simulation
@@ -60,6 +59,8 @@ def simulate(
     """
     from permfc_sim.simulate import simulate as simulate_network  # here, since the simulator is an optional dependency
 
+    for path in (y, waves, drampower):
+        check_output(path, file, x)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     version = drampower_version(chosen) if drampower else None
     network, config = network_and_engine(file, engine, chosen)
@@ -71,9 +72,7 @@ def simulate(
     if drampower:
         write_drampower(drampower, simulation.memory_run.commands, version)
     if y is not None:
-        stream = io.BytesIO()
-        np.save(stream, simulation.results.astype(np.float32) * network.output_scale)
-        write_file(y, stream.getvalue())
+        write_array(y, simulation.results.astype(np.float32) * network.output_scale)
     shown = [counter_table(simulation, f"{file}: batch of {len(simulation.results)}"), layer_table(simulation)]
     if simulation.memory_run:
         shown += [table(simulation.memory_run) for table in (command_table, energy_table, on_chip_table)]

@@ -19,6 +19,7 @@ from permfc.report import network_report
 from .. import console, inputs
 from ..engine_options import EngineChoice, takes_engine
 from ..options import AsJson, NetworkFile
+from ..outputs import check_output
 from ..simulate import network_and_engine
 from .page import page
 from .sections import sections
@@ -47,7 +48,11 @@ def report(
     """
     from permfc_sim.simulate import simulate  # here, since the simulator is an optional dependency
 
-    _check_output(output)
+    data = output.with_suffix(".json")
+    if data == output:
+        raise InputError(f"{output} would be both the page and its figures: give the page's name, with .html")
+    for path in (output, data):
+        check_output(path, file, x)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     network, config = network_and_engine(file, engine, chosen)
     quantised = inputs.read_inputs(x, network)
@@ -59,7 +64,6 @@ def report(
     version = importlib.metadata.version("permfc")
     subtitle = f"{len(quantised)} inputs; {config.lanes} lanes, {config.bus_bits}-bit bus; memory {chosen.name}; permfc {version}"
     write_file(output, page(f"{file.name} on permfc", subtitle, sections(network, config, chosen, simulation, costs)).encode())
-    data = output.with_suffix(".json")
     write_file(data, json.dumps(figures, indent=2).encode())
     written = console.table("", {"written": "left", "bytes": "right"})
     for path in (output, data):
@@ -67,11 +71,3 @@ def report(
     console.show(as_json, figures, written)
     if simulation.mismatches:
         raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; the gateware has a defect")
-
-
-def _check_output(path: Path) -> None:
-    """Refuse a page's path before the long work begins: InputError if its folder is missing, or the page would lie where its figures go."""
-    if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} of the report does not exist: make it, or choose another")
-    if path.suffix == ".json":
-        raise InputError(f"{path} would be both the page and its figures: give the page's name, with .html")
