@@ -140,6 +140,8 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
         (["run", "{net}", "--device", "sim", "-i", "{x}", "-o", "{folder}/none/y.npy"], "There is no folder {folder}/none to write y.npy to"),
         (["report", "{net}", "-i", "{x}", "-o", "{net}"], "{net} is read and would be replaced"),
         (["compare", "{net}", "--plot", "{folder}/none/p.svg"], "There is no folder {folder}/none to write p.svg to"),
+        (["compress", "{net}", "-o", "{folder}/x.safetensors"], "Model {net} is compressed already: give the trained network"),
+        (["compare", "{net}", "--bus-bits", "0"], "bus_bits must be a power of two from 16 to 512, not 0"),
         (["synth"], "permfc synth needs a device; give --device ecp5-85k, for example"),
         (["info", "{x}"], "not a safetensors file"),
         (["info", "{folder}/none.img"], "does not exist"),

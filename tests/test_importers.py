@@ -156,7 +156,7 @@ def test_orientation_by_option(tmp_path):
     arrays = {"a.weight": W1.T.copy(), "a.bias": B1, "b.weight": W2.T.copy(), "b.bias": B2}
     save_file(arrays, tmp_path / "net.safetensors")
     assert_expected(load_model(tmp_path / "net.safetensors", kernel="in-out"))
-    with pytest.raises(ModelError, match=r"or give --kernel in-out if weights are \[inputs, outputs\]"):
+    with pytest.raises(ModelError, match=r"or give --kernel out-in or in-out if weights are the other way round"):
         load_model(tmp_path / "net.safetensors")
     assert_expected(load_model({"a.kernel": W1, "a.bias": B1, "b.kernel": W2, "b.bias": B2}, kernel="out-in"))
     with pytest.raises(ModelError, match=r"kernel must be out-in or in-out, not 'io'"):

@@ -137,6 +137,8 @@ def test_contradictory_contents(change, message):
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "net is truncated or not a safetensors file: it has 0 bytes, its header would end at 8"),
     (b"PK\x03\x04 a zip file of another tool", "net is truncated or not a safetensors file"),
+    ((100_000).to_bytes(8, "little") + b"[" * 100_000, "net is damaged or not a safetensors file: its header is not readable"),
+    (pack(NETWORK, EngineConfig()), r"net is an image: give the model file \(.safetensors\) that it was packed from"),
     (bytes(64), "net is damaged or not a safetensors file: its header is not readable"),
     (safetensors.numpy.save({"fc1.weight": np.zeros((2, 2))}), "net is not a permfc model file: compress a trained network with `permfc compress`"),
     (safetensors.numpy.save({"x": np.zeros(1)}, {"permfc": "[]"}), "net is not a permfc model file"),

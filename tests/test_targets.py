@@ -115,6 +115,11 @@ def test_a_drop_that_cannot_be_reached_names_the_least():
         targets.smallest_within(network, -5.0, x, teacher_labels(network, x), lambda bits: compress(network, bits, x), lambda *step: None)
 
 
+def test_a_drop_must_be_a_number():
+    with pytest.raises(InputError, match="Points of accuracy that may be lost must be a number, not nan"):
+        targets.smallest_within(layered(), np.nan, samples(300), np.zeros(300, dtype=int), None, None)
+
+
 @pytest.mark.parametrize(("labels", "text"), [
     (np.zeros(299, dtype=int), r"Labels must be 300 integers, one for each calibration sample, not int64 \[299\]"),
     (np.zeros(300), r"Labels must be 300 integers, .* not float64 \[300\]"),
@@ -128,6 +133,7 @@ def test_unusable_labels(labels, text):
 @pytest.mark.parametrize(("content", "text"), [
     ("{", "is not a JSON file"),
     ("[1]", "must map layer names to bits a weight or a kind"),
+    ("[" * 100_000, "is not a JSON file"),
     ('{"first": true}', "must map layer names to bits a weight or a kind"),
 ])
 def test_unusable_per_layer_files(tmp_path, content, text):

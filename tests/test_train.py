@@ -135,8 +135,8 @@ def test_refuses_other_modules() -> None:
 PLAN = Plan(hidden=SIZES[1:3], ratio=16, float_schedule=Schedule(5, 20), schedule=Schedule(4, 20), classes=(4, 3, 2), shares=SHARES, dropout=0.1)
 
 
-def run(output: Path, plan: Plan = PLAN, progress=lambda what, done, total: None) -> recipes.Result:
-    return recipes.run_plan("tiny", plan, problem(), output, 3, progress)
+def run(output: Path, plan: Plan = PLAN, progress=lambda what, done, total: None, seed: int = 3) -> recipes.Result:
+    return recipes.run_plan("tiny", plan, problem(), output, seed, progress)
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,10 @@ def test_impossible_ratio_says_what_is_possible(tmp_path: Path) -> None:
         run(tmp_path, replace(PLAN, ratio=1000))
     with pytest.raises(InputError, match="Ratio must be positive and epochs at least 1, not -1 and 4"):
         run(tmp_path, replace(PLAN, ratio=-1))
+    with pytest.raises(InputError, match="Ratio must be positive and epochs at least 1, not nan and 4"):
+        run(tmp_path, replace(PLAN, ratio=float("nan")))
+    with pytest.raises(InputError, match="Seed must be from 0 to 4294967295, not 10000000000"):
+        run(tmp_path, PLAN, seed=10**10)
 
 
 def test_checkpoints_of_other_runs_and_damaged_ones(tmp_path: Path) -> None:
@@ -212,6 +216,10 @@ def test_checkpoints_of_other_runs_and_damaged_ones(tmp_path: Path) -> None:
     (tmp_path / "check.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match="check.pt is damaged: remove it"):
         fit(1)
+    for other in (module.state_dict(), [1]):
+        torch.save(other, tmp_path / "check.pt")
+        with pytest.raises(InputError, match="check.pt is not a checkpoint of permfc: remove it"):
+            fit(1)
 
 
 def test_unknown_recipe(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import safetensors.numpy
 from .codec import NIBBLE_LENGTHS, code_aux, decode, encode_class, feature_words, join_nibbles, sparse_code, sparse_table
 from .errors import FormatError, ModelError
 from .files import read_file, write_file
-from .format import MAX_LEVELS
+from .format import MAGIC, MAX_LEVELS
 from .huffman import code_lengths
 from .network import Kind, Layer, Network, Segments
 from .segments import check_sparse_code
@@ -130,13 +130,15 @@ class _Header:
 
     @classmethod
     def read(cls, content: bytes | bytearray, name: str) -> _Header:
+        if content[:4] == MAGIC.to_bytes(4, "little"):
+            raise FormatError(f"{name} is an image: give the model file (.safetensors) that it was packed from")
         start = 8 + int.from_bytes(content[:8], "little")
         if len(content) < start:
             raise FormatError(f"{name} is truncated or not a safetensors file: it has {len(content)} bytes, its header would end at {start}")
         try:
             header = json.loads(bytes(content[8:start]))
             end = start + max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
             raise FormatError(f"{name} is damaged or not a safetensors file: its header is not readable") from error
         if len(content) != end:
             problem = "truncated" if len(content) < end else "damaged"

@@ -91,7 +91,7 @@ def read_per_layer(path: Path) -> dict[str, float | str]:
     """
     try:
         found = json.loads(read_file(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(value, (int, float, str)) and not isinstance(value, bool) for value in found.values()):
         raise InputError(f'{path} must map layer names to bits a weight or a kind, such as {{"fc1": 0.5, "fc2": "dense8"}}')
@@ -127,10 +127,12 @@ def smallest_within(network: FloatNetwork, max_drop: float, x: np.ndarray, label
     Raises
     ------
     InputError
-        If the labels cannot be used.
+        If the labels cannot be used, or ``max_drop`` is NaN or infinite.
     ModelError
         If no size loses so little.
     """
+    if not np.isfinite(max_drop):
+        raise InputError(f"Points of accuracy that may be lost must be a number, not {max_drop!r}")
     labels = _checked_labels(labels, len(x), network.outputs)
     wanted = accuracy(network.predict(x), labels)
     best: tuple[Network, float] | None = None

@@ -50,7 +50,7 @@ def compare(
     check_output(plot, file, x)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     network, packed_bits = inputs.read_network(file)
-    bits = _bus_bits(bus_bits or packed_bits, chosen)
+    bits = _bus_bits(packed_bits if bus_bits is None else bus_bits, chosen)
     quantised = None if x is None else inputs.read_inputs(x, network)
     with console.progress() as steps:
         costs = compare_layouts(network, quantised, chosen, bus_bytes=bits // 8, policy=policy, progress=steps)
@@ -61,7 +61,7 @@ def compare(
 
 
 def _bus_bits(wanted: int | None, memory: Memory) -> int:
-    bits = wanted or max(16, memory.bus_bits)
+    bits = max(16, memory.bus_bits) if wanted is None else wanted
     if bits & (bits - 1) or not 16 <= bits <= 512:
         raise ConfigError(f"bus_bits must be a power of two from 16 to 512, not {bits}")
     return bits

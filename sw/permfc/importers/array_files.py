@@ -31,6 +31,8 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         tensors = deserialize(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise ModelError(f"Model {path} is not a readable .safetensors file: {error}") from error
+    if {"crc32", "input_class"} <= {name for name, _ in tensors}:
+        raise ModelError(f"Model {path} is compressed already: give the trained network that it was made from")
     return {name: _safetensor(path, name, tensor) for name, tensor in sorted(tensors, key=itemgetter(0))}
 
 

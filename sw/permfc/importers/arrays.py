@@ -125,7 +125,7 @@ def _chained(parts: dict, matrices: dict, inventory: str, keep_order: bool, note
         matrices[before].shape[0] == matrices[after].shape[1] for before, after in zip(names[:-1], names[1:], strict=True))), None)
     if order is None:
         raise ModelError(f"The fully connected layers are no chain in the order of their names or of the file: name them in order of execution with "
-                         f"--layers, or give --kernel {ORIENTATIONS[1]} if weights are [inputs, outputs]; there are {inventory}")
+                         f"--layers, or give --kernel {' or '.join(ORIENTATIONS)} if weights are the other way round; there are {inventory}")
     return FloatNetwork(tuple(_layer(name, parts[name], matrices[name], name != order[-1]) for name in order),
                         (note.format(first=order[0]),) if note else ())
 

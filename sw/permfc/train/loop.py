@@ -142,6 +142,8 @@ def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Pat
         state = torch.load(checkpoint, weights_only=True)
     except (RuntimeError, EOFError, zipfile.BadZipFile, UnpicklingError, OSError) as error:
         raise InputError(f"The checkpoint {checkpoint} is damaged: {advice}") from error
+    if not isinstance(state, dict) or state.keys() != {"module", "optimizer", "settings", "epochs"}:
+        raise InputError(f"{checkpoint} is not a checkpoint of permfc: {advice}")
     if state["settings"] != settings:
         found = state["settings"]
         differing = [f"{name} {found.get(name)!r} instead of {value!r}" for name, value in settings.items() if found.get(name) != value]

@@ -90,6 +90,7 @@ def run(
     ratio : float or None
         Times smaller than float32; None for the recipe's.
     seed : int
+        From 0 to 2**32 - 1.
     epochs : int or None
         Of the compressed network; None for the recipe's.
     data : path or None
@@ -100,7 +101,7 @@ def run(
     Raises
     ------
     InputError
-        If the recipe is unknown, data are missing or damaged, the ratio is out of reach, or the folder belongs to another run.
+        If the recipe is unknown, data are missing or damaged, the ratio or the seed is out of reach, or the folder belongs to another run.
     """
     if name not in RECIPES:
         raise InputError(f"There is no recipe {name!r}: choose one of {', '.join(RECIPES)}")
@@ -112,8 +113,10 @@ def run(
 
 def run_plan(name: str, plan: Plan, data: Dataset, output: Path, seed: int, progress: Progress) -> Result:
     """As ``run``, with a plan and its data at hand."""
-    if plan.ratio <= 0 or plan.schedule.epochs < 1:
+    if not plan.ratio > 0 or plan.schedule.epochs < 1:  # written so that NaN is no ratio
         raise InputError(f"Ratio must be positive and epochs at least 1, not {plan.ratio} and {plan.schedule.epochs}")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"Seed must be from 0 to {2**32 - 1}, not {seed}")
     output.mkdir(parents=True, exist_ok=True)
     trained = retrain(plan, data, output, seed, progress)
     limits = required(trained.network)
