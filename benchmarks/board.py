@@ -12,6 +12,7 @@ import json
 import time
 
 import numpy as np
+from program import run_program
 from rich.console import Console
 from rich.table import Table
 from sklearn.neural_network import MLPClassifier
@@ -91,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

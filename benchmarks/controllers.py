@@ -11,6 +11,7 @@ import json
 
 from amaranth.back import verilog
 from amaranth.lib import wiring
+from program import run_program
 from rich.console import Console
 from rich.table import Table
 
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from program import run_program
 from rich.console import Console
 from rich.table import Table
 
@@ -61,12 +62,13 @@ def gaussian_network(inputs: int, outputs: int, bits: float, block_outputs: int,
 
 
 def decode_cycles(layer: Layer, x: np.ndarray, lanes: int) -> int:
-    """Sum over rounds of the outputs in their block, for activations x int8 [features]."""
-    slots = np.zeros(layer.features, dtype=np.int64)
-    for segments in layer.blocks[0]:
-        slots[segments.first:segments.end] = 0 if segments.kind is Kind.EMPTY else segments.kind.slots
-    rounds = max(1, -(-int(slots[x != 0].sum()) // lanes))
-    return rounds * layer.outputs
+    """Cycles that the lanes need, a round of up to ``lanes`` segments after the other, for activations x int8 [features]."""
+    cycles = 0
+    for block, rows in zip(layer.blocks, layer.block_rows, strict=True):
+        active = ((segments, np.count_nonzero(x[segments.first:segments.end])) for segments in block if segments.kind is not Kind.EMPTY)
+        slots = sum(int(count) * segments.kind.slots for segments, count in active)
+        cycles += max(1, -(-slots // lanes)) * (rows.stop - rows.start)
+    return cycles
 
 
 def measure(device: SimDevice, config: EngineConfig, inputs: int, outputs: int, bits: float, density: float) -> Result:
@@ -109,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from memory import sweep
+from program import run_program
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -102,4 +103,4 @@ def show(figures: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -14,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+from program import run_program
 from rich.console import Console
 from rich.table import Table
 
@@ -79,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -13,6 +13,7 @@ import json
 import time
 
 import numpy as np
+from program import run_program
 
 from permfc.serial_device import open_serial
 from permfc_boards.boards import BOARD_NAMES, board
@@ -53,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

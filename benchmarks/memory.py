@@ -14,14 +14,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from cycles import gaussian_network
+from cycles import decode_cycles, gaussian_network
+from program import run_program
 from rich.console import Console
 from rich.table import Table
 
 from permfc.config import EngineConfig
 from permfc.layout import image_layout
 from permfc.memory import Command, CommandTrace, Memory, memory
-from permfc.network import Kind, Layer, Network
+from permfc.network import Network
 from permfc_sim.device import SimDevice
 
 READER = Path(__file__).with_name("sequential_reader.v")
@@ -71,16 +72,6 @@ def sweep(config: EngineConfig, chosen: Memory, size: int) -> CommandTrace:
     opened = np.flatnonzero(trace.command[:reads[0]] == Command.ACTIVATE)
     began = int(trace.cycle[opened[-1] if opened.size else reads[0]])
     return trace.window(began, int(trace.cycle[reads[-1]] + trace.beats[reads[-1]]))
-
-
-def decode_cycles(layer: Layer, x: np.ndarray, lanes: int) -> int:
-    """Cycles that the lanes need, a round of up to ``lanes`` segments after the other, for activations x int8 [features]."""
-    cycles = 0
-    for block, rows in zip(layer.blocks, layer.block_rows, strict=True):
-        active = ((segments, np.count_nonzero(x[segments.first:segments.end])) for segments in block if segments.kind is not Kind.EMPTY)
-        slots = sum(int(count) * segments.kind.slots for segments, count in active)
-        cycles += max(1, -(-slots // lanes)) * (rows.stop - rows.start)
-    return cycles
 
 
 def segment_bytes(network: Network, config: EngineConfig) -> float:
@@ -136,4 +127,4 @@ def show(title: str, results: list[Result]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

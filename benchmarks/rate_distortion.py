@@ -13,6 +13,7 @@ import json
 import time
 
 import numpy as np
+from program import run_program
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -133,4 +134,4 @@ def _median_ratio(rows: list[dict[str, object]], rivals: list[dict[str, object]]
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

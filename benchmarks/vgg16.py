@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+from program import run_program
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +27,7 @@ from permfc.compress import compress
 from permfc.config import EngineConfig
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc.layout import image_layout
-from permfc.memory import literature_energy, memory
+from permfc.memory import Memory, literature_energy, memory
 from permfc.network import Network
 from permfc_sim.simulate import Simulation, simulate
 
@@ -112,8 +113,8 @@ def layer_rows(network: Network, x: np.ndarray, simulation: Simulation) -> list[
     ]
 
 
-def run(network: Network, x: np.ndarray, config: EngineConfig, name: str) -> tuple[Simulation, dict[str, object]]:
-    """Simulate on the memory of that name; the simulation, and its figures as JSON.
+def run(network: Network, x: np.ndarray, config: EngineConfig, chosen: Memory) -> tuple[Simulation, dict[str, object]]:
+    """Simulate on a memory; the simulation, and its figures as JSON.
 
     Raises
     ------
@@ -121,21 +122,22 @@ def run(network: Network, x: np.ndarray, config: EngineConfig, name: str) -> tup
         If a result differs from the golden model's, or the traffic from the law.
     """
     started = time.perf_counter()
-    simulation = simulate(network, x, config, memory=memory(name))
+    simulation = simulate(network, x, config, memory=chosen)
     if simulation.mismatches or not simulation.traffic_as_predicted:
         raise SystemExit(f"{simulation.mismatches} results differ from the golden model's; traffic as predicted: {simulation.traffic_as_predicted}")
     figures = simulation.as_dict()
     wanted = ("results", "mismatches", "clock_hz", "seconds", "bus_bytes", "bus_utilisation", "memory")
-    return simulation, {"name": name, "cycles": int(simulation.counters["cycles"][0]), **{key: figures[key] for key in wanted},
+    return simulation, {"name": chosen.name, "cycles": int(simulation.counters["cycles"][0]), **{key: figures[key] for key in wanted},
                         "simulation_seconds": time.perf_counter() - started}
 
 
 def measure(names: list[str], config: EngineConfig, scale: int = 1, path: Path | None = None) -> dict[str, object]:
     """Everything the benchmark tells, as JSON."""
     started = time.perf_counter()
+    memories = [memory(name) for name in names]  # before the minutes that compressing takes
     network, x = compressed_network(config, scale, path)
     compressed = time.perf_counter()
-    runs = [run(network, x, config, name) for name in names]
+    runs = [run(network, x, config, chosen) for chosen in memories]
     usage = [resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "sizes": [size // scale for size in SIZES], "config": config.as_dict(), "layers": layer_rows(network, x, runs[0][0]),
@@ -196,4 +198,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

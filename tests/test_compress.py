@@ -210,12 +210,10 @@ def test_layer_beyond_the_format_is_refused():
     ("clinc150_minilm_384_512", 2.6, 0.6),
     ("fashion_1024_512", 2.6, 1.0),
 ])
-def test_accuracy_of_real_networks(name, bits, most_drop, monkeypatch):
+def test_accuracy_of_real_networks(name, bits, most_drop, data_folder, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import accuracy
 
-    if not accuracy.model_path(name).is_file():
-        pytest.skip(f"{accuracy.model_path(name)} is absent: set PERMFC_DATA to the folder with trained networks and data")
-    result = accuracy.measure(name, bits)
+    result = accuracy.measure(name, bits, data_folder)
     assert result.bits <= bits
     assert result.drop <= most_drop
