@@ -11,10 +11,11 @@ from pathlib import Path
 
 from permfc.config import EngineConfig
 from permfc.errors import ToolError
+from permfc.progress import Progress
 
 from . import tools
 from .board import Board
-from .flow import Progress, cache_folder, finish, mapping_commands, route_seeds, synthesise_netlist
+from .flow import cache_folder, finish, mapping_commands, route_seeds, synthesise_netlist
 from .synth import Usage, clock_mhz, resource_usage
 from .top import Top
 

@@ -15,11 +15,11 @@ from permfc.format import Register, Status
 from permfc.memory import CommandTrace, Memory
 from permfc.memory import memory as named_memory
 from permfc.memory.reads import Reads
+from permfc.progress import Progress
 
 from .library import MEMORY_BYTES, engine_library
 from .memories import COMMANDS, NO_COMMAND, bench_memory
 from .pin_log import BUS_READ, PIN_COMMAND, bus_reads, command_trace, copied
-from .verilator import Progress
 
 ANSWER_CYCLES = 1_000   # within which a register access is answered and an offered input or output beat moves
 MOST_OUTSTANDING = 64   # of axi_memory.sv
@@ -151,7 +151,7 @@ class SimDevice(Device):
     verilog : str, optional
         Text of a module ``permfc_engine`` to simulate instead of the one that ``config`` elaborates to.
     progress : callable, optional
-        Told about the steps of the build, see `permfc_sim.verilator.Progress`.
+        Told about the steps of the build, see `permfc.progress.Progress`.
 
     Raises
     ------

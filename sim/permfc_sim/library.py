@@ -16,9 +16,10 @@ import permfc.memory.part
 import permfc_hw
 from permfc.config import EngineConfig
 from permfc.memory import memory as named_memory
+from permfc.progress import Progress
 
 from .memories import BenchMemory, bench_memory
-from .verilator import Progress, build_shared_library, find_verilator
+from .verilator import build_shared_library, find_verilator
 
 HERE = Path(__file__).parent
 HARNESS = HERE / "harness.cpp"

@@ -9,9 +9,9 @@ from permfc.errors import ConfigError
 from permfc.image import required
 from permfc.memory import memory as named_memory
 from permfc.network import Network
+from permfc.progress import Progress
 
 from .device import SimDevice
-from .verilator import Progress
 
 PARAMETERS = [field.name for field in fields(EngineConfig)]
 

@@ -12,11 +12,11 @@ from permfc.image import Traffic, predicted_traffic
 from permfc.layout import image_layout
 from permfc.memory import IdlePolicy, Memory
 from permfc.network import Network
+from permfc.progress import Progress
 
 from .device import SimDevice
 from .library import MEMORY_BYTES
 from .memory_run import MemoryRun, memory_run, take_inference
-from .verilator import Progress
 
 DEFAULT_CLOCK_HZ = 100e6
 NO_IDLE = IdlePolicy()

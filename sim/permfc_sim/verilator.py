@@ -12,12 +12,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from permfc.errors import ToolError
+from permfc.progress import Progress
 
 MINIMUM_VERSION = (5, 36)
 LOG_TAIL = 3000  # characters of a failed program's output that go into the error
@@ -29,8 +30,6 @@ _WHEEL_MAKEFLAGS = (
     "AR=ar CXX=g++ LINK=g++ PYTHON3=python3 PERL=perl"
 )
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps finished, and steps in all."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .classes import ClassFit, packed_features
+from .progress import Progress
 from .scaling import ScaledLayer
 from .storage import Storage
 
@@ -19,7 +20,6 @@ _TOLERANCE = 0.004         # of the target, left unused at most by the search; `
 _SEARCH_STEPS = 14
 _FIRST_SLOPE = 0.05        # of the mean energy of a weight, a bit: about 2 bits a weight
 
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

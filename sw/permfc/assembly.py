@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +11,9 @@ from .classes import EMPTY, ClassFit, packed_classes, packed_features
 from .feedback import fed_back
 from .format import BIAS_UNIT
 from .network import Layer, Network
+from .progress import Progress
 from .quantiser import Quantiser
 from .scaling import ScaledLayer
-
-Progress = Callable[[str, int, int], None]
 
 
 def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.ndarray], statistics: list[Statistics],

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from .activations import assumed_samples, calibration_samples, measure
-from .allocation import Progress, allocate
+from .allocation import allocate
 from .assembly import assemble
 from .errors import ModelError
 from .format import MAX_LEVELS
 from .importers import load_model
 from .importers.float_network import FloatNetwork
 from .network import Network
+from .progress import Progress
 from .scaling import scale_layers
 from .segments import MAX_SIZE
 from .targets import layer_plans

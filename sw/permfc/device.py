@@ -6,7 +6,6 @@ A link (simulation, UART, PCIe) implements the few abstract methods; everything 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from types import TracebackType
 
@@ -17,9 +16,9 @@ from .config import EngineConfig
 from .errors import ConfigError, DeviceError, InputError
 from .format import MAGIC, VERSION, Control, ErrorCode, Register
 from .network import Network
+from .progress import Progress
 
 IMAGE_ADDRESS = 0
-Progress = Callable[[str, int, int], None]
 RUN_SECONDS = 10.0  # of the engine's time: half of that takes an iCEBreaker for as much as its flash holds; a defective image ends by itself
 ERROR_BITS = 8  # position of the error code in STATUS
 

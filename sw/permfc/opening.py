@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from .device import Device, Progress
+from .device import Device
 from .errors import ConfigError, ToolError
 from .network import Network
+from .progress import Progress
 
 GROUP = "permfc.devices"  # of entry points: kind of device = function that opens one, called with what follows the colon
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .config import EngineConfig
-from .device import Device, Progress
+from .device import Device
 from .errors import DeviceError, LinkError
 from .format import IMAGE_ALIGNMENT, Register
 from .network import Layer, Network, Segments
+from .progress import Progress
 from .serial_device import SerialDevice
 
 LINK_ROUNDS = 100

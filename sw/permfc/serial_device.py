@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .device import Device, Progress
+from .device import Device
 from .errors import ConfigError, DeviceError
 from .format import Register
 from .link.protocol import PATIENCE_CYCLES, Command, Identity, Status
 from .link.serial_line import SerialLine
 from .link.session import MARGIN_SECONDS, TIMEOUT_SECONDS, Line, Refusal, Session
 from .network import Network
+from .progress import Progress
 
 DEFAULT_BAUD = 3_000_000      # of most boards
 PIECE_BYTES = 1 << 16         # compared, written and verified at once

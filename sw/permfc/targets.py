@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .allocation import Budget, Progress
+from .allocation import Budget
 from .errors import InputError, ModelError
 from .files import read_file
 from .format import MAX_LEVELS
 from .importers.float_network import FloatNetwork
 from .network import Kind, Network
+from .progress import Progress
 from .storage import Storage, fixed_bits
 
 CHOOSABLE = (Kind.PREFIX, Kind.SPARSE, Kind.DENSE8)  # kinds that a user may name

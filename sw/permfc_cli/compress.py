@@ -11,6 +11,7 @@ from permfc import model_file, targets
 from permfc.compress import compress as compress_model
 from permfc.errors import InputError, ModelError
 from permfc.network import Network
+from permfc.progress import Progress
 
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
@@ -68,7 +69,7 @@ def compress(
     source = inputs.read_model(model, layers, kernel)
     choices = targets.read_per_layer(per_layer) if per_layer else None
 
-    def made(size: float, steps: console.Steps | None) -> Network:
+    def made(size: float, steps: Progress | None) -> Network:
         return compress_model(source, size, samples, config.block_outputs, config.bus_bits, config.levels, steps, choices)
 
     with console.progress() as steps:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich import box
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-Steps = Callable[[str, int, int], None]
-"""Called with what is being done, steps finished, and steps in all."""
+from permfc.progress import Progress
 
 output = Console()
 messages = Console(stderr=True)
 
 
 @contextmanager
-def progress() -> Iterator[Steps]:
+def progress() -> Iterator[Progress]:
     """A progress bar for each different job that is reported while the context is open."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=messages) as bars:
-        tasks: dict[str, TaskID] = {}
+    columns = (rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn(), rich_progress.MofNCompleteColumn(),
+               rich_progress.TimeElapsedColumn())
+    with rich_progress.Progress(*columns, console=messages) as bars:
+        tasks: dict[str, rich_progress.TaskID] = {}
 
         def finish() -> None:
             """Jobs follow each other, and a search that found its answer early is done as well."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -13,6 +12,7 @@ from amaranth.hdl import Fragment
 
 from permfc.config import EngineConfig
 from permfc.memory import DramPart, Part, memory
+from permfc.progress import Progress
 from permfc_sim.library import cache_folder
 from permfc_sim.memories import HDL, flash_parameters, parameter_package, sdram_parameters
 from permfc_sim.verilator import build_shared_library, find_verilator
@@ -24,7 +24,6 @@ from ..top import Top
 HERE = Path(__file__).parent
 HARNESS = HERE / "harness.cpp"
 LIBRARY = "libpermfc_board.so"
-Progress = Callable[[str, int, int], None]
 
 
 def board_verilog(board: Board, config: EngineConfig) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..network import Network, check_activations
+from ..progress import Progress
 from .controller import command_stream
 from .energy import Energy, literature_energy
 from .idle import IdlePolicy, energy_with_idle
@@ -58,7 +58,7 @@ class Cost:
 
 def compare(
     network: Network, x: np.ndarray | None, memory: Memory, *, bus_bytes: int, policy: IdlePolicy,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Cost]:
     """The cost of each layout, without and (with inputs) with activation skipping.
 

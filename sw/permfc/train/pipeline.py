@@ -15,14 +15,12 @@ from torch.nn import functional
 from ..datasets import Dataset
 from ..files import write_file
 from ..network import Network
+from ..progress import Progress
 from .augment import shifter
 from .convolution import FEATURES, SIDE, features, lenet5_convolutions
 from .export import export
 from .loop import Loss, Samples, Schedule, one_thread, predictions, train
 from .modules import PermutedNetwork, permute_model
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, epochs finished, and epochs in all."""
 
 _SAMPLES = 2000     # that set the input's step and the first ranges
 _TEMPERATURE = 2.0  # of the float network's results that the compressed network learns from

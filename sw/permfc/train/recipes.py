@@ -14,9 +14,10 @@ from ..datasets import Dataset
 from ..errors import InputError
 from ..files import write_file
 from ..image import pack, required
+from ..progress import Progress
 from . import size
 from .loop import Schedule
-from .pipeline import Plan, Progress, retrain
+from .pipeline import Plan, retrain
 
 
 @dataclass(frozen=True)

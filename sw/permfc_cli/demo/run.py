@@ -17,9 +17,9 @@ from permfc.errors import DeviceError
 from permfc.files import write_file
 from permfc.image import pack
 from permfc.network import Network
+from permfc.progress import Progress
 from permfc.report import NetworkReport, network_report
 
-from ..console import Steps
 from .training import Digits, digits, logits, train
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _accuracy(results: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(results.argmax(axis=1) == labels))
 
 
-def run(folder: Path, progress: Steps) -> Demo:
+def run(folder: Path, progress: Progress) -> Demo:
     """Train, compress, pack, simulate, check and measure; write everything into ``folder``.
 
     Raises

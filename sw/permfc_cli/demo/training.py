@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from permfc.errors import ToolError
+from permfc.progress import Progress
 
 SEED = 1
 TRAINING_DIGITS = 4000
@@ -61,7 +61,7 @@ def _shifted(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return windows[np.arange(len(images)), rows, columns].reshape(len(images), -1)
 
 
-def train(data: Digits, epochs: int = EPOCHS, progress: Callable[[str, int, int], None] | None = None) -> dict[str, np.ndarray]:
+def train(data: Digits, epochs: int = EPOCHS, progress: Progress | None = None) -> dict[str, np.ndarray]:
     """Train LeNet-300-100 with Adam on digits shifted anew each epoch.
 
     Returns
