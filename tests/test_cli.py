@@ -48,6 +48,11 @@ def float_model(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("command", ["bench", "compress", "demo", "export-rtl", "features", "finetune", "pack", "report", "run", "simulate"])
+def test_what_is_written_has_one_name(command: str) -> None:
+    assert "--output" in succeed(command, "--help").output
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str) -> None:
     assert f"permfc {command}" in " ".join(succeed(command, "--help").output.split())
@@ -121,7 +126,7 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
     content = bytearray(out.read_bytes())
     content[len(content) // 2] ^= 1
     out.write_bytes(content)
-    assert "CRC-32" in fail("info", out)
+    assert f"{out.name}: Image is damaged: its CRC-32" in fail("info", out)
 
 
 @pytest.mark.parametrize(

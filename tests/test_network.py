@@ -121,8 +121,8 @@ def test_sizes_that_limit_an_engine():
     (np.zeros((2, 6)), r"Input must be numbers \[batch, 7\], not float64 \[2, 6\]"),
     (np.zeros(7), r"Input must be numbers \[batch, 7\], not float64 \[7\]"),
     (np.full((1, 7), "a"), r"Input must be numbers \[batch, 7\], not <U1 \[1, 7\]"),
-    (np.full((1, 7), np.nan), "Input must be finite, not NaN or infinite"),
-    (np.full((1, 7), np.inf), "Input must be finite, not NaN or infinite"),
+    (np.full((1, 7), np.nan), "Input must be finite, but feature 0 of sample 0 is nan"),
+    (np.full((1, 7), np.inf), "Input must be finite, but feature 0 of sample 0 is inf"),
 ])
 def test_refused_input(x, message):
     with pytest.raises(InputError, match=message):

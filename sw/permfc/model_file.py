@@ -16,7 +16,7 @@ from .errors import FormatError, ModelError
 from .files import read_file, write_file
 from .format import MAGIC, MAX_LEVELS
 from .huffman import code_lengths
-from .network import Kind, Layer, Network, Segments
+from .network import Kind, Layer, Network, Segments, block_rows
 from .segments import check_sparse_code
 
 MODEL_VERSION = 2
@@ -168,8 +168,8 @@ def _layer(fields: dict[str, Any], tensors: dict[str, np.ndarray], prefix: str) 
     ends = tensors[prefix + "ends"].tolist()
     coded, offset = tensors[prefix + "segments"], 0
     blocks = []
-    for block, start in enumerate(range(0, outputs, block_outputs)):
-        rows, classes = min(block_outputs, outputs - start), []
+    for block, part in enumerate(block_rows(outputs, block_outputs)):
+        rows, classes = part.stop - part.start, []
         for number, (kind, first, end) in enumerate(zip(kinds, [0, *ends[:-1]], ends, strict=True)):
             code = {name: tensors[prefix + name][block, number] for name in ("levels", "counts", "rice")}
             size = int(tensors[prefix + "bytes"][block, number])

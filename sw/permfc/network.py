@@ -11,7 +11,12 @@ from .errors import InputError, ModelError
 from .format import BIAS_UNIT, MAX_CLASSES, MAX_LEVELS, MAX_SHIFT
 from .segments import MAX_SIZE, Kind, Segments, check_array, check_integer
 
-__all__ = ["MAX_SIZE", "Kind", "Layer", "Network", "Segments", "check_activations"]
+__all__ = ["MAX_SIZE", "Kind", "Layer", "Network", "Segments", "block_rows", "check_activations"]
+
+
+def block_rows(outputs: int, block_outputs: int) -> list[slice]:
+    """The outputs of each block: ``block_outputs`` of them, and in the last one the rest."""
+    return [slice(start, min(start + block_outputs, outputs)) for start in range(0, outputs, block_outputs)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +106,7 @@ class Layer:
     @property
     def block_rows(self) -> list[slice]:
         """Value of the outputs of each block."""
-        return [slice(start, min(start + self.block_outputs, self.outputs)) for start in range(0, self.outputs, self.block_outputs)]
+        return block_rows(self.outputs, self.block_outputs)
 
     @property
     def classes(self) -> tuple[Segments, ...]:
@@ -282,7 +287,8 @@ class Network:
         if x.ndim != 2 or x.shape[1] != self.inputs or x.dtype.kind not in "fiub":
             raise InputError(f"Input must be numbers [batch, {self.inputs}], not {x.dtype} {list(x.shape)}")
         if not np.isfinite(x).all():
-            raise InputError("Input must be finite, not NaN or infinite")
+            sample, feature = np.argwhere(~np.isfinite(x))[0]
+            raise InputError(f"Input must be finite, but feature {feature} of sample {sample} is {x[sample, feature]}")
         steps = np.rint(x.astype(np.float64) / self.input_scale)
         return np.clip(steps, -128, 127).astype(np.int8)[:, self.input_order]
 

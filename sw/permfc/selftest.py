@@ -13,7 +13,7 @@ from .config import EngineConfig
 from .device import Device
 from .errors import DeviceError, LinkError
 from .format import IMAGE_ALIGNMENT, Register
-from .network import Layer, Network, Segments
+from .network import Layer, Network, Segments, block_rows
 from .progress import Progress
 from .serial_device import SerialDevice
 
@@ -139,7 +139,7 @@ def small_network(config: EngineConfig) -> Network:
 
 
 def _layer(rng: np.random.Generator, features: int, outputs: int, block_outputs: int, dense: bool, relu: bool) -> Layer:
-    sizes = [min(block_outputs, outputs - begin) for begin in range(0, outputs, block_outputs)]
+    sizes = [rows.stop - rows.start for rows in block_rows(outputs, block_outputs)]
     return Layer(
         features, outputs, block_outputs, tuple(_classes(rng, features, size, dense) for size in sizes),
         bias=rng.integers(-2000, 2000, outputs).astype(np.int32), mul=np.full(outputs, 300, dtype=np.uint16), shift=16, relu=relu, raw=not relu,

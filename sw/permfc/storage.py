@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, padded, words
 from .layout import host_dtype
-from .network import Kind
+from .network import Kind, block_rows
 
 ANY_KIND = frozenset(Kind)
 
@@ -46,7 +46,7 @@ class Storage:
 
     def block_rows(self, outputs: int) -> list[slice]:
         """The outputs of each block."""
-        return [slice(start, min(start + self.block_outputs, outputs)) for start in range(0, outputs, self.block_outputs)]
+        return block_rows(outputs, self.block_outputs)
 
     def header_bits(self, outputs: int, slots: int) -> int:
         """Bits of a layer of ``outputs`` outputs with so many class slots, beside its segments."""

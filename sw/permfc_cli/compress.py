@@ -25,7 +25,7 @@ _DEFAULT_BITS = 2.5
 @takes_engine
 def compress(
     model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A trained network: .npz, .safetensors, .pt or .onnx.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the compressed network goes (.safetensors).")],
+    out: Annotated[Path, typer.Option("--output", "--out", "-o", help="Where the compressed network goes (.safetensors).")],
     engine: EngineChoice,
     bits: Annotated[
         float | None, typer.Option("--bits", "-b", help="Most bits a weight: all bits of the image over the number of weights. Default: 2.5.")

@@ -17,7 +17,7 @@ from .outputs import check_output, write_array
 def features(
     model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A trained convolutional network, .onnx.")],
     x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Its inputs, e.g. images, .npy [batch, ...].")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the features go, .npy float32 [batch, features].")],
+    out: Annotated[Path, typer.Option("--output", "--out", "-o", help="Where the features go, .npy float32 [batch, features].")],
     layers: LayerNames = None,
     as_json: AsJson = False,
 ) -> None:
@@ -27,7 +27,7 @@ def features(
 
     **Examples**
 
-    - `permfc features lenet5.onnx --input digits.npy --out features.npy`
+    - `permfc features lenet5.onnx --input digits.npy --output features.npy`
 
     - `permfc compress lenet5.onnx -o lenet5.safetensors --calibrate features.npy`
     """

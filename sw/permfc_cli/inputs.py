@@ -9,7 +9,7 @@ import numpy as np
 from rich.markup import escape
 
 from permfc import image, model_file
-from permfc.errors import InputError
+from permfc.errors import FormatError, InputError
 from permfc.files import read_file
 from permfc.format import MAGIC
 from permfc.importers import FloatNetwork, load_model
@@ -80,6 +80,9 @@ def read_network(path: Path) -> tuple[Network, int | None]:
     """
     content = read_file(path)
     if content[:4] == MAGIC.to_bytes(4, "little"):
-        parsed = image.parse(content)
+        try:
+            parsed = image.parse(content)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
         return parsed.network(), parsed.bus_bits
     return model_file.from_bytes(content, str(path)), None

@@ -19,7 +19,7 @@ from .outputs import check_output
 @takes_engine
 def pack(
     network: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A compressed network (.safetensors).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the image goes.")],
+    out: Annotated[Path, typer.Option("--output", "--out", "-o", help="Where the image goes.")],
     engine: EngineChoice,
     as_json: AsJson = False,
 ) -> None:

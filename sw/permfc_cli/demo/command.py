@@ -14,7 +14,9 @@ from .training import TRAINING_DIGITS
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder for networks, plots and figures.")] = Path("permfc-demo"),
+    out: Annotated[
+        Path, typer.Option("--output", "--out", "-o", file_okay=False, help="Folder for networks, plots and figures.")
+    ] = Path("permfc-demo"),
     as_json: AsJson = False,
 ) -> None:
     """Train a small network on real digits, compress it, and run it on the simulated engine.
