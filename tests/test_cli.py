@@ -147,6 +147,7 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
         (["compare", "{net}", "--plot", "{folder}/none/p.svg"], "There is no folder {folder}/none to write p.svg to"),
         (["compress", "{net}", "-o", "{folder}/x.safetensors"], "Model {net} is compressed already: give the trained network"),
         (["compare", "{net}", "--bus-bits", "0"], "bus_bits must be a power of two from 16 to 512, not 0"),
+        (["simulate", "{net}", "-i", "{x}", "--clock", "inf"], "Invalid value for '--clock'"),
         (["synth"], "permfc synth needs a device; give --device ecp5-85k, for example"),
         (["info", "{x}"], "not a safetensors file"),
         (["info", "{folder}/none.img"], "does not exist"),
@@ -192,6 +193,14 @@ def test_simulate_refuses_an_image_for_another_bus(network_file: Path, inputs_fi
 def test_simulate_refuses_unusable_inputs(x: np.ndarray, sentence: str, network_file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "bad.npy", x)
     assert sentence in fail("simulate", network_file, "--input", tmp_path / "bad.npy", *ENGINE)
+
+
+def test_simulate_refuses_an_engine_that_is_too_small_before_it_is_built(network_file: Path, inputs_file: Path, tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("permfc_sim.simulate.SimDevice", None)
+    arguments = ("simulate", network_file, "--input", inputs_file, "--waves", tmp_path / "w.vcd", *ENGINE, "--features", 32)
+    assert "features=64 would fit" in fail(*arguments)
+    assert not (tmp_path / "w.vcd").exists()
 
 
 def test_export_rtl(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from permfc.config import EngineConfig
-from permfc.image import Traffic, predicted_traffic
+from permfc.image import Traffic, check_fits, predicted_traffic
 from permfc.layout import image_layout
 from permfc.memory import IdlePolicy, Memory
 from permfc.network import Network
@@ -183,8 +183,9 @@ def simulate(
     ToolError
         If the simulator cannot be built.
     """
+    check_fits(network, config)  # before the long build, as all that follows
     if waves is not None:
-        Path(waves).touch()  # before the long build: raises OSError where nothing can be written
+        Path(waves).touch()  # raises OSError where nothing can be written
     image_bytes = image_layout(network, config.bus_bytes).image_bytes
     if memory is not None:
         memory.check_holds(image_bytes)

@@ -32,7 +32,7 @@ def simulate(
     y: Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go, .npy float32 [batch, outputs].")] = None,
     memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(MEMORY_NAMES)}.")] = "axi",
     idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
-    clock: Annotated[float, typer.Option(min=1, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
+    clock: Annotated[float, typer.Option(min=1, max=100_000, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
     latency: Annotated[int, typer.Option(help="Cycles from a read of a memory without pins to its first word.")] = 30,
     waves: Annotated[Path | None, typer.Option(help="Write all signals to this .vcd file (slow).")] = None,
     drampower: Annotated[

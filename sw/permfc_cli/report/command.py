@@ -33,7 +33,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="The page, .html; the same figures go beside it as .json.")],
     memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(MEMORY_NAMES)}.")] = "sdr-100",
     idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
-    clock: Annotated[float, typer.Option(min=1, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
+    clock: Annotated[float, typer.Option(min=1, max=100_000, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Simulate a network with its memory, compare it with other layouts of the weights, and write one page about it.
