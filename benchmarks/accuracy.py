@@ -21,7 +21,7 @@ from permfc.compress import compress
 from permfc.errors import InputError
 from permfc.importers import load_model
 from permfc.layout import image_layout
-from permfc.targets import accuracy
+from permfc.targets import percent_right
 
 CASES = (  # network, target bits
     ("mnist_lenet300100", 2.6),
@@ -63,9 +63,9 @@ def measure(name: str, bits: float, folder: Path | None = None, calibrated: bool
     start = time.perf_counter()
     compressed = compress(network, bits, data.train[:CALIBRATION_SAMPLES] if calibrated else None)
     seconds = time.perf_counter() - start
-    float_accuracy, found = (accuracy(model.predict(data.test), data.test_labels) for model in (network, compressed))
+    float_accuracy, accuracy = (percent_right(model.predict(data.test), data.test_labels) for model in (network, compressed))
     size = image_layout(compressed, BUS_BYTES).image_bytes
-    return Result(name, bits, 8 * size / network.weight_count, size, float_accuracy, found, float_accuracy - found, seconds)
+    return Result(name, bits, 8 * size / network.weight_count, size, float_accuracy, accuracy, float_accuracy - accuracy, seconds)
 
 
 def table(results: list[Result]) -> Table:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from permfc.errors import DeviceError
+from permfc.importers import load_model
 from permfc_cli.demo import run as demo
-from permfc_cli.demo.training import TRAINING_DIGITS, Digits, digits, logits, train
+from permfc_cli.demo.training import TRAINING_DIGITS, Digits, digits, train
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_training_is_reproducible_and_learns(data: Digits) -> None:
     assert [array.shape for array in first.values()] == [(300, 784), (300,), (100, 300), (100,), (10, 100), (10,)]
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
-    assert np.mean(logits(first, data.test).argmax(axis=1) == data.test_labels) > 0.8
+    assert np.mean(load_model(first).predict(data.test).argmax(axis=1) == data.test_labels) > 0.8
 
 
 def test_in_steps_finds_order_and_scale_of_the_rows() -> None:

@@ -103,7 +103,7 @@ def test_smallest_image_keeps_to_the_drop_and_a_smaller_one_does_not():
     steps = []
     found, drop = targets.smallest_within(network, 10.0, x, labels, make, lambda *step: steps.append(step))
     assert drop <= 10.0
-    assert drop == pytest.approx(100.0 - targets.accuracy(found.predict(x), labels))
+    assert drop == pytest.approx(100.0 - targets.percent_right(found.predict(x), labels))
     bits = next(bits for bits, each in made.items() if each is found)
     assert any(bits / 1.03 < smaller < bits for smaller in made)
     assert {step[0] for step in steps} == {"search smallest image"}

@@ -106,8 +106,8 @@ def bits_for_ratio(ratio: float) -> float:
     return FLOAT_BITS / ratio
 
 
-def accuracy(results: np.ndarray, labels: np.ndarray) -> float:
-    """Percent of results [T, outputs] that are largest where the label says."""
+def percent_right(results: np.ndarray, labels: np.ndarray) -> float:
+    """Percent of results [T, outputs] that are largest where the label, int [T], says."""
     return 100.0 * float(np.mean(results.argmax(axis=1) == labels))
 
 
@@ -135,12 +135,12 @@ def smallest_within(network: FloatNetwork, max_drop: float, x: np.ndarray, label
     if not np.isfinite(max_drop):
         raise InputError(f"Points of accuracy that may be lost must be a number, not {max_drop!r}")
     labels = _checked_labels(labels, len(x), network.outputs)
-    wanted = accuracy(network.predict(x), labels)
+    wanted = percent_right(network.predict(x), labels)
     best: tuple[Network, float] | None = None
     low, high, bits, least_drop = _LEAST_BITS, _MOST_BITS, _FIRST_BITS, np.inf
     for step in range(_SEARCHES):
         trial = _attempt(make, bits)
-        drop = np.inf if trial is None else wanted - accuracy(trial.predict(x), labels)
+        drop = np.inf if trial is None else wanted - percent_right(trial.predict(x), labels)
         if trial is not None and drop <= max_drop:
             best, high = (trial, drop), bits
         else:

@@ -11,8 +11,7 @@ from permfc import datasets, model_file
 from permfc.config import EngineConfig
 from permfc.errors import FormatError, ToolError
 from permfc.files import write_file
-
-from .measure import percent_right
+from permfc.targets import percent_right
 
 GATES = "rtl"
 RUN = "lenet-300-100-r100-s0"

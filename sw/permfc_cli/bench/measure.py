@@ -11,6 +11,7 @@ from permfc.image import size_report
 from permfc.importers.float_network import FloatNetwork
 from permfc.layout import image_layout
 from permfc.network import Network
+from permfc.targets import percent_right
 from permfc.traffic import predicted_traffic
 
 from .peers import Stored
@@ -138,8 +139,3 @@ def _figures(problem: Problem, results: np.ndarray, bits: float, bytes_all: floa
 def output_error(network: FloatNetwork, results: np.ndarray, wanted: np.ndarray) -> float:
     """Squared error of results [T, outputs] over the squares of the wanted ones without the bias."""
     return float(np.square(results - wanted).sum() / np.square(wanted - network.layers[-1].bias).sum())
-
-
-def percent_right(results: np.ndarray, labels: np.ndarray) -> float:
-    """Percent of results [T, outputs] that are largest where the label says."""
-    return 100 * float(np.mean(results.argmax(axis=1) == labels))

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from permfc.compress import compress
+from permfc.targets import percent_right
 
 from .deep_compression import deep_compression, pruned
 from .gptq import gptq
@@ -21,7 +22,6 @@ from .measure import (
     measure_image,
     measure_stored,
     output_error,
-    percent_right,
     with_weights,
 )
 from .peers import PEERS

@@ -16,11 +16,12 @@ from permfc.config import EngineConfig
 from permfc.errors import DeviceError
 from permfc.files import write_file
 from permfc.image import pack
+from permfc.importers import load_model
 from permfc.network import Network
 from permfc.progress import Progress
 from permfc.report import NetworkReport, network_report
 
-from .training import Digits, digits, logits, train
+from .training import Digits, digits, train
 
 if TYPE_CHECKING:
     from permfc_sim.simulate import Simulation
@@ -122,7 +123,7 @@ def run(folder: Path, progress: Progress) -> Demo:
     seconds = perf_counter() - start
     _check(simulation)
 
-    float_results, labels = logits(arrays, data.test), data.test_labels
+    float_results, labels = load_model(arrays).predict(data.test), data.test_labels
     subset = {"float": float_results[:SIMULATED_DIGITS], "golden": simulation.golden, "rtl": simulation.results}
     scaled = {name: results if name == "float" else results * network.output_scale for name, results in subset.items()}
     found = Demo(

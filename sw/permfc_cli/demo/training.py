@@ -94,13 +94,3 @@ def train(data: Digits, epochs: int = EPOCHS, progress: Progress | None = None) 
         arrays[f"{number}_weight"] = np.ascontiguousarray(weights.T, dtype=np.float32)
         arrays[f"{number}_bias"] = bias.astype(np.float32)
     return arrays
-
-
-def logits(arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The float network's results, float32 [batch, 10], for ``x`` float32 [batch, 784]."""
-    layers = len(arrays) // 2
-    for number in range(layers):
-        x = x @ arrays[f"{number}_weight"].T + arrays[f"{number}_bias"]
-        if number < layers - 1:
-            x = np.maximum(x, 0)
-    return x
