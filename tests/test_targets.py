@@ -174,6 +174,13 @@ def test_command_with_a_drop(files):
     assert "(at most 30 were allowed)" in " ".join(result.stderr.split())
 
 
+def test_command_that_gains(files):
+    """Labels that the float network never gives: whatever a compressed one has right is a gain."""
+    np.save(files / "y.npy", (np.load(files / "y.npy") + 1) % single().outputs)
+    result = succeed(*arguments(files, "--max-drop", "0", "--calibrate", "x.npy", "--labels", "y.npy"))
+    assert "Gains " in result.stderr and "-" not in result.stderr.partition("Gains ")[2]
+
+
 @pytest.mark.parametrize(("options", "text"), [
     (("--bits", "2", "--ratio", "16"), "--bits and --ratio are different targets: give one of them"),
     (("--max-drop", "1", "--calibrate", "x.npy"), "--max-drop measures accuracy"),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from permfc.errors import ConfigError, InputError
+from permfc.config import EngineConfig
+from permfc.errors import InputError
 from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory
 from permfc.memory import memory as named_memory
 from permfc.plots import comparison_plot
@@ -61,10 +62,7 @@ def compare(
 
 
 def _bus_bits(wanted: int | None, memory: Memory) -> int:
-    bits = max(16, memory.bus_bits) if wanted is None else wanted
-    if bits & (bits - 1) or not 16 <= bits <= 512:
-        raise ConfigError(f"bus_bits must be a power of two from 16 to 512, not {bits}")
-    return bits
+    return EngineConfig(bus_bits=max(16, memory.bus_bits) if wanted is None else wanted).bus_bits  # which refuses what no bus has
 
 
 def cost_table(costs: Sequence[Cost], memory: Memory, policy: IdlePolicy) -> console.Table:

@@ -79,7 +79,8 @@ def compress(
         else:
             network, drop = targets.smallest_within(source, max_drop, samples, inputs.read_array(labels), lambda size: made(size, None), steps)
     if max_drop is not None:
-        console.messages.print(f"Loses {drop:.2f} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
+        change = f"Loses {drop:.2f}" if drop >= 0 else f"Gains {-drop:.2f}"
+        console.messages.print(f"{change} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
 

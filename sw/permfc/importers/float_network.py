@@ -56,10 +56,12 @@ class FloatLayer:
 
     @property
     def outputs(self) -> int:
+        """Value of the rows of the weight."""
         return self.weight.shape[0]
 
     @property
     def inputs(self) -> int:
+        """Value of the columns of the weight."""
         return self.weight.shape[1]
 
 
