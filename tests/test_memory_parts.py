@@ -143,9 +143,10 @@ def test_a_wrong_field_of_a_flash_is_named(tmp_path: Path, change: Callable[[dic
 def test_files_that_are_no_parts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Cannot read part file .*absent.json"):
         load_part(tmp_path / "absent.json")
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(ConfigError, match="Part file .*broken.json is not JSON"):
-        load_part(tmp_path / "broken.json")
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "broken.json").write_text(text)
+        with pytest.raises(ConfigError, match="Part file .*broken.json is not JSON"):
+            load_part(tmp_path / "broken.json")
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(ConfigError, match=r"list.json: the file must be an object of named fields, not \[\]"):
         load_part(tmp_path / "list.json")

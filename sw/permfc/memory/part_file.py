@@ -66,7 +66,7 @@ def load_part(part: str | os.PathLike[str]) -> Part:
 def _parse(name: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"Part file {name} is not JSON: {error}") from error
 
 
