@@ -12,9 +12,10 @@ from pathlib import Path
 
 from permfc.config import EngineConfig
 from permfc.errors import DeviceError
+from permfc_sim.verilator import Progress
 
 from ..board import Board
-from .library import Progress, board_library
+from .library import board_library
 
 CHUNK_CYCLES = 2_000      # simulated between two looks at the terminal
 REST_CYCLES = 300_000     # without a byte on the line: more than any command takes, so the board waits for the host
