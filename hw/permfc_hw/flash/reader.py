@@ -8,8 +8,9 @@ from amaranth.utils import ceil_log2
 from permfc.errors import ConfigError
 from permfc.memory.part import FlashPart
 
+from ..axi import DECERR, OKAY
 from ..orders import ADDRESS_BITS
-from ..read_data import DECERR, OKAY, ReadData
+from ..read_data import ReadData
 from .shifter import Shifter
 
 FLASH_ADDRESS_BITS = 24
