@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, wait
+from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, strobe, wait
 from permfc.config import EngineConfig
 from permfc.format import MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode
 from permfc_hw import sequencer
@@ -64,22 +64,16 @@ class Engine:
         box = self.box
         if kind is OrderKind.HEADER:
             self.set_fields(ctx, box.image_header, self.image)
-            await self.strobe(ctx, box.header_done)
+            await strobe(ctx, box.header_done)
         else:
             self.block += 1
             self.set_fields(ctx, box.block_header, self.blocks[self.block])
-            await self.strobe(ctx, box.infos_done)
+            await strobe(ctx, box.infos_done)
 
     @staticmethod
     def set_fields(ctx, header, fields: dict) -> None:
         for name, value in fields.items():
             ctx.set(header[name], int(value))
-
-    @staticmethod
-    async def strobe(ctx, signal) -> None:
-        ctx.set(signal, 1)
-        await ctx.tick()
-        ctx.set(signal, 0)
 
     async def watch(self, ctx) -> None:
         """Strobes, and the block that was gone for."""
@@ -101,11 +95,11 @@ class Engine:
             gone += 1
             flags = self.blocks[self.block]["flags"]
             await wait(ctx, self.delay)
-            await self.strobe(ctx, box.fetched_all)
+            await strobe(ctx, box.fetched_all)
             if flags & LAST:
                 await wait(ctx, 3 * self.delay)
                 ctx.set(box.final, bool(flags & FINAL))
-                await self.strobe(ctx, box.layer_done)
+                await strobe(ctx, box.layer_done)
 
     @property
     def background(self) -> list:
@@ -121,7 +115,7 @@ def engine_of(delay: int = 2, *, block: dict | None = None, **image: int) -> Eng
 
 async def start(ctx, box: Sequencer, received: int = INPUTS) -> None:
     ctx.set(box.received, received)
-    await Engine.strobe(ctx, box.start)
+    await strobe(ctx, box.start)
     assert ctx.get(box.busy) and not ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE
 
 
@@ -154,7 +148,7 @@ def test_a_program_of_two_layers(delay):
             descriptors = [(OrderKind.DESCRIPTOR, words) for words in (11, 12, 13)]
             assert engine.events == [HEADER_ORDER, "swap", descriptors[0], "go", descriptors[1], "go", *engine.events[6:8], "go"]
             assert set(map(str, engine.events[6:8])) == {str(descriptors[2]), "swap"}
-            await Engine.strobe(ctx, box.clear)
+            await strobe(ctx, box.clear)
             assert not ctx.get(box.done)
         assert engine.strobes["fail"] == 0
 
@@ -188,7 +182,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     assert engine.strobes["fail"] == failures
     assert ctx.get(box.flush)
     await wait(ctx, 30)
-    await Engine.strobe(ctx, box.clear)
+    await strobe(ctx, box.clear)
     assert ctx.get(box.error) == ErrorCode.NONE
     for signal in (box.failed, box.timed_out, box.malformed, box.owed):
         ctx.set(signal, 0)
@@ -289,7 +283,7 @@ def test_a_run_without_words_from_memory_is_given_up(monkeypatch, waits_for):
         await start(ctx, box)
         for _ in range(5):
             await wait(ctx, limit - 50)
-            await Engine.strobe(ctx, box.progress)
+            await strobe(ctx, box.progress)
         assert ctx.get(box.busy)
         await wait(ctx, limit - 50)
         assert ctx.get(box.busy) and ctx.get(box.error) == ErrorCode.NONE
@@ -347,7 +341,7 @@ def test_after_a_fault_answers_are_awaited(gives_up):
 
     async def start_while_owed(ctx, box: Sequencer) -> None:
         """Late answers must not be taken for the new run's."""
-        await Engine.strobe(ctx, box.start)
+        await strobe(ctx, box.start)
         await wait(ctx, 200)
         assert ctx.get(box.busy)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from permfc.config import EngineConfig
-from permfc.device import Device
+from permfc.device import Device, Progress
 from permfc.errors import ConfigError, DeviceError, LinkError
 from permfc.format import Register, Status
 from permfc.memory import CommandTrace, Memory
@@ -19,7 +19,6 @@ from permfc.memory.reads import Reads
 from .library import MEMORY_BYTES, engine_library
 from .memories import COMMANDS, NO_COMMAND, bench_memory
 from .pin_log import BUS_READ, PIN_COMMAND, bus_reads, command_trace, copied
-from .verilator import Progress
 
 ANSWER_CYCLES = 1_000   # within which a register access is answered and an offered input or output beat moves
 MOST_OUTSTANDING = 64   # of axi_memory.sv
@@ -151,7 +150,7 @@ class SimDevice(Device):
     verilog : str, optional
         Text of a module ``permfc_engine`` to simulate instead of the one that ``config`` elaborates to.
     progress : callable, optional
-        Told about the steps of the build, see `permfc_sim.verilator.Progress`.
+        Called with (what, steps done, steps) of the build.
 
     Raises
     ------
@@ -213,6 +212,8 @@ class SimDevice(Device):
             part = self._memory.memory.part
             cure = f"choose a larger part than {part.name}" if part else "make it larger with memory_bytes"
             raise DeviceError(f"The simulated memory has {size} bytes, but {end} are needed, {end - size} more; {cure}")
+        if progress:
+            progress("load", len(data), len(data))
 
     def send_input(self, values: np.ndarray) -> None:
         values = np.ascontiguousarray(values, dtype=np.int8)
