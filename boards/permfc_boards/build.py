@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from permfc.config import EngineConfig
+from permfc.device import Progress
 from permfc.errors import ToolError
 
 from . import tools
 from .board import Board
-from .flow import Progress, build_folder, finish, mapping_commands, route_seeds, synthesise_netlist
+from .flow import build_folder, finish, mapping_commands, route_seeds, synthesise_netlist
 from .synth import Usage, clock_mhz, resource_usage
 from .top import Top
 

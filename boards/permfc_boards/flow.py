@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from permfc.device import Progress
 from permfc.errors import ConfigError, ToolError
 from permfc_sim.cache import cache_folder
 
 from . import tools
 from .devices import FpgaDevice
 
-Progress = Callable[[str, int, int], None]
 NETLIST = "netlist.json"
 
 # The lists of activations go to an iCE40 UltraPlus' large RAMs, which are for memories that ask for them and have no initial contents. The lists

@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from permfc.config import EngineConfig
+from permfc.device import Progress
 from permfc.errors import ToolError
 
 from . import harness as shell
 from .devices import FpgaDevice
-from .flow import Progress, build_folder, mapping_commands, route_seeds, synthesise_netlist
+from .flow import build_folder, mapping_commands, route_seeds, synthesise_netlist
 
 # nextpnr's names of a resource, by family, and how many of ours one of theirs is. A LUT4 on ECP5 is any LUT site that is taken: by logic, a carry,
 # distributed RAM, or the write port of such a RAM, which blocks two. On iCE40 it is a logic cell: one LUT4 and one flip-flop, taken by either.

@@ -12,11 +12,12 @@ import permfc.format
 import permfc.memory.part
 import permfc_hw
 from permfc.config import EngineConfig
+from permfc.device import Progress
 from permfc.memory import memory as named_memory
 
 from .cache import kept_library
 from .memories import HDL, BenchMemory, bench_memory
-from .verilator import Progress, build_shared_library, find_verilator
+from .verilator import build_shared_library, find_verilator
 
 HERE = Path(__file__).parent
 HARNESS = HERE / "harness.cpp"

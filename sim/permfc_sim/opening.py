@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 
 from permfc.config import EngineConfig
+from permfc.device import Progress
 from permfc.errors import ConfigError
 from permfc.image import required
 from permfc.memory import memory as named_memory
 from permfc.network import Network
 
 from .device import SimDevice
-from .verilator import Progress
 
 PARAMETERS = [field.name for field in fields(EngineConfig)]
 

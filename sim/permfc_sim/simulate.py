@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from permfc.config import EngineConfig
+from permfc.device import Progress
 from permfc.image import Traffic, predicted_traffic
 from permfc.layout import image_layout
 from permfc.memory import IdlePolicy, Memory
@@ -16,7 +17,6 @@ from permfc.network import Network
 from .device import SimDevice
 from .library import MEMORY_BYTES
 from .memory_run import MemoryRun, memory_run, take_inference
-from .verilator import Progress
 
 DEFAULT_CLOCK_HZ = 100e6
 NO_IDLE = IdlePolicy()

@@ -12,11 +12,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from permfc.device import Progress
 from permfc.errors import ToolError
 
 MINIMUM_VERSION = (5, 36)
@@ -28,9 +29,6 @@ _WHEEL_MAKEFLAGS = (
     "CFG_CXXFLAGS_STD=-std=c++20 CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread "
     "AR=ar CXX=g++ LINK=g++ PYTHON3=python3 PERL=perl"
 )
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps finished, and steps in all."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from .network import Network
 
 IMAGE_ADDRESS = 0
 Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done, and steps in all."""
 RUN_SECONDS = 10.0  # of the engine's time: half of that takes an iCEBreaker for as much as its flash holds; a defective image ends by itself
 ERROR_BITS = 8  # position of the error code in STATUS
 

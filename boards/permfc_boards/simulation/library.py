@@ -9,10 +9,11 @@ from amaranth.back import verilog
 from amaranth.hdl import Fragment
 
 from permfc.config import EngineConfig
+from permfc.device import Progress
 from permfc.memory import DramPart, Part, memory
 from permfc_sim.cache import kept_library
 from permfc_sim.memories import HDL, flash_parameters, parameter_package, sdram_parameters
-from permfc_sim.verilator import Progress, build_shared_library, find_verilator
+from permfc_sim.verilator import build_shared_library, find_verilator
 
 from ..board import Board
 from ..simulated_platform import SimulatedPlatform

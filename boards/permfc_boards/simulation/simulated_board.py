@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from permfc.config import EngineConfig
+from permfc.device import Progress
 from permfc.errors import DeviceError
-from permfc_sim.verilator import Progress
 
 from ..board import Board
 from .library import board_library
