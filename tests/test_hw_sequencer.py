@@ -168,13 +168,6 @@ def test_words_of_a_block_s_parameters(outputs, bus_bits):
     run_bench(box, bench)
 
 
-async def fail_with(ctx, engine: Engine, code: ErrorCode, received: int = INPUTS) -> None:
-    """Start; the run must end with ``code``, and the next one, with a sound image, must succeed."""
-    box = engine.box
-    await start(ctx, box, received)
-    await recover(ctx, engine, code)
-
-
 async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> None:
     box = engine.box
     await finish(ctx, box)
@@ -190,6 +183,15 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     await start(ctx, box)
     await finish(ctx, box)
     assert ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE and engine.strobes["fail"] == failures
+
+
+def check_failure(engine: Engine, code: ErrorCode, received: int = INPUTS) -> None:
+    """The run must end with ``code``, and the next one, with a sound image, must succeed."""
+    async def run(ctx) -> None:
+        await start(ctx, engine.box, received)
+        await recover(ctx, engine, code)
+
+    run_bench(engine.box, run, background=engine.background)
 
 
 @pytest.mark.parametrize(("fields", "code"), [
@@ -213,11 +215,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
 ], ids=str)
 def test_image_headers_that_are_refused(fields, code):
     engine = engine_of(**fields)
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, code)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine, code)
     assert engine.events[1] == HEADER_ORDER  # nothing was ordered after the header of the refused image
 
 
@@ -237,36 +235,21 @@ def test_smaller_images_are_accepted(fields):
 
 @pytest.mark.parametrize("received", [0, INPUTS - 1, INPUTS + 1, CONFIG.features + 1])
 def test_too_few_or_too_many_inputs(received):
-    engine = engine_of()
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, ErrorCode.INPUT_LENGTH, received)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine_of(), ErrorCode.INPUT_LENGTH, received)
 
 
 @pytest.mark.parametrize("fields", [
     {"outputs": 0}, {"outputs": 33}, {"outputs": 0x8000}, {"classes": 0}, {"classes": MAX_CLASSES + 1}, {"classes": 255},
 ], ids=str)
 def test_blocks_that_are_refused(fields):
-    engine = engine_of(block=fields)
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, ErrorCode.DESCRIPTOR)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine_of(block=fields), ErrorCode.DESCRIPTOR)
 
 
 @pytest.mark.parametrize("fields", [
     {"next_words": 0}, {"next_words": 0, "flags": FIRST | LAST}, {"next_words": 0, "flags": FINAL}, {"flags": LAST | FINAL},
 ], ids=str)
 def test_a_program_ends_with_its_last_block(fields):
-    engine = engine_of(block=fields)
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, ErrorCode.DESCRIPTOR)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine_of(block=fields), ErrorCode.DESCRIPTOR)
 
 
 @pytest.mark.parametrize("waits_for", ["descriptor", "block"])
