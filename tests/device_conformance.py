@@ -54,6 +54,7 @@ def loading_reports_progress(device: Device, network: Network) -> None:
     steps: list[tuple[str, int, int]] = []
     device.load(network, lambda *step: steps.append(step))
     assert all(0 <= done <= total for _, done, total in steps)
+    assert steps[-1][1] == steps[-1][2], "it was never complete"
 
 
 def a_wrong_input_is_refused_and_a_right_one_runs(device: Device, network: Network) -> None:

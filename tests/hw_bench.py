@@ -49,6 +49,13 @@ async def wait(ctx, cycles: int) -> None:
         await ctx.tick()
 
 
+async def strobe(ctx, signal) -> None:
+    """Set ``signal`` for one cycle."""
+    ctx.set(signal, 1)
+    await ctx.tick()
+    ctx.set(signal, 0)
+
+
 async def stream_put(ctx, stream, items: Iterable[Any], pauses: Iterator[int] | None = None) -> None:
     """Send ``items``, which is awaited until the last has been accepted."""
     pauses = pauses or no_stalls()

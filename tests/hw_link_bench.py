@@ -6,7 +6,7 @@ import random
 import zlib
 from collections.abc import Iterable
 
-from hw_bench import stream_get, wait
+from hw_bench import stream_get, stream_put, wait
 from permfc.config import EngineConfig
 from permfc.format import Control, Register
 from permfc.link.protocol import ESCAPE, ESCAPE_XOR, FLAG, REPLY_HEADER, REQUEST_HEADER, Command, Status
@@ -130,7 +130,7 @@ class Registers:
                 self.busy_reads -= 1
                 value |= 1
             await wait(ctx, random.randrange(3))
-            await put(ctx, self.port.read_data, value)
+            await stream_put(ctx, self.port.read_data, [value])
 
     async def written(self, ctx) -> None:
         """A background bench; the address comes first, then the data."""
@@ -138,23 +138,12 @@ class Registers:
             address, = await stream_get(ctx, self.port.write_address, 1)
             value, = await stream_get(ctx, self.port.write_data, 1)
             self.writes.append((address, value))
-            await put(ctx, self.port.write_response, None)
+            await stream_put(ctx, self.port.write_response, [0])
 
     @property
     def clears(self) -> int:
         """Value of how often the engine was cleared."""
         return sum(address == Register.CONTROL and value & 3 == Control.CLEAR for address, value in self.writes)
-
-
-async def put(ctx, stream, item) -> None:
-    """One item; None for a stream without payload."""
-    if item is not None:
-        ctx.set(stream.payload, item)
-    ctx.set(stream.valid, 1)
-    ready = 0
-    while not ready:
-        _, _, ready = await ctx.tick().sample(stream.ready)
-    ctx.set(stream.valid, 0)
 
 
 class Memory:
@@ -175,7 +164,7 @@ class Memory:
                 await ctx.tick()
             await wait(ctx, 5)
             word = int.from_bytes(self.data[address:address + self.config.bus_bytes], "little")
-            await put(ctx, self.port.read_data, {"data": word, "error": address >= len(self.data)})
+            await stream_put(ctx, self.port.read_data, [{"data": word, "error": address >= len(self.data)}])
 
     async def write(self, ctx) -> None:
         """A background bench; takes the data before the address."""
@@ -188,4 +177,4 @@ class Memory:
                 if item["strobe"] >> lane & 1 and address + lane < len(self.data):
                     self.data[address + lane] = item["data"] >> 8 * lane & 0xFF
             await wait(ctx, self.write_cycles)
-            await put(ctx, self.port.write_error, address >= len(self.data))
+            await stream_put(ctx, self.port.write_error, [address >= len(self.data)])

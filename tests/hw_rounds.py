@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw_bench import wait
+from hw_bench import stream_put, wait
 from networks import random_composition
 from permfc.codec import NIBBLE_LENGTHS, NIBBLE_LEVELS, encode, encode_class, level_table, level_tables
 from permfc.format import MAX_SPARSE_LEVELS
@@ -71,12 +71,7 @@ def random_prefix(rng: np.random.Generator, outputs: int, most_levels: int) -> S
 
 async def put_round(ctx, control: RoundControl, outputs: int, first: int, last: int) -> None:
     """Hand a complete round over."""
-    ctx.set(control.rounds.payload, {"outputs": outputs, "first": first, "last": last})
-    ctx.set(control.rounds.valid, 1)
-    accepted = 0
-    while not accepted:
-        _, _, accepted = await ctx.tick().sample(control.rounds.ready)
-    ctx.set(control.rounds.valid, 0)
+    await stream_put(ctx, control.rounds, [{"outputs": outputs, "first": first, "last": last}])
 
 
 async def table_bank_is_free(ctx, control: RoundControl) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, stream_put, wait
+from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, stream_put, strobe, wait
 from permfc.config import EngineConfig
 from permfc_hw.activation_store import ActivationStore
 
@@ -29,12 +29,6 @@ def draw_activations(rng: np.random.Generator, count: int) -> list[int]:
 def active_entries(values: list[int]) -> list[tuple[int, int]]:
     """What the list of active features must hold: (index, x)."""
     return [(index, x) for index, x in enumerate(values) if x]
-
-
-async def strobe(ctx, signal) -> None:
-    ctx.set(signal, 1)
-    await ctx.tick()
-    ctx.set(signal, 0)
 
 
 async def load_inputs(ctx, store: ActivationStore, values: list[int], pauses=None) -> None:

@@ -10,7 +10,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hw_bench import LONG_STALLS, run_bench, stalls, stream_get, stream_put, wait
+from hw_bench import LONG_STALLS, run_bench, stalls, stream_get, stream_put, strobe, wait
 from hw_link_bench import frame, receive_byte
 from permfc.errors import ConfigError
 from permfc.link.protocol import ESCAPE, ESCAPE_XOR, FLAG
@@ -97,9 +97,7 @@ def test_crc_goes_in_and_comes_out():
 
     async def bench(ctx) -> None:
         for data in (b"", b"123456789", bytes(range(256))):
-            ctx.set(crc.restart, 1)
-            await ctx.tick()
-            ctx.set(crc.restart, 0)
+            await strobe(ctx, crc.restart)
             await stream_put(ctx, crc.bytes, data)
             out = b""
             for _ in range(4):
@@ -172,9 +170,7 @@ def test_only_lawful_frames_get_through(seed):
     async def send(ctx) -> None:
         for byte in line:
             ctx.set(box.byte, byte)
-            ctx.set(box.received, 1)
-            await ctx.tick()
-            ctx.set(box.received, 0)
+            await strobe(ctx, box.received)
             await wait(ctx, BYTE_CYCLES - 1)
         await wait(ctx, 300)
 
@@ -200,9 +196,7 @@ def test_a_frame_without_room_leaves_no_trace():
         for content in (overflows, fits, b"no room for this"):
             for byte in frame(content):
                 ctx.set(box.byte, byte)
-                ctx.set(box.received, 1)
-                await ctx.tick()
-                ctx.set(box.received, 0)
+                await strobe(ctx, box.received)
                 await wait(ctx, BYTE_CYCLES - 1)
         while True:
             entry, = await stream_get(ctx, box.entries, 1)

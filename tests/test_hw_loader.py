@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw_bench import LONG_STALLS, SHORT_STALLS, plain, run_bench, stalls, stream_put, wait
+from hw_bench import LONG_STALLS, SHORT_STALLS, plain, run_bench, stalls, stream_put, strobe, wait
 from permfc.config import EngineConfig
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, BlockFlag, words
 from permfc_hw.lane_group import GROUP_LANES
@@ -159,9 +159,7 @@ class Surroundings:
         await wait(ctx, cycles)
         emission = self.program.emissions[sum(entry["last"] for entry in self.rounds) - 1]
         assert plain(ctx.get(self.loader.emission)) == emission
-        ctx.set(self.loader.emitted, 1)
-        await ctx.tick()
-        ctx.set(self.loader.emitted, 0)
+        await strobe(ctx, self.loader.emitted)
 
     async def watch(self, ctx) -> None:
         """What leaves, one cycle after its word was taken, and only when its memory was free."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, stream_put, wait
+from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, stream_put, strobe, wait
 from permfc.config import EngineConfig
 from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register, Status
 from permfc_hw.registers import Registers
@@ -137,9 +137,7 @@ def test_start_stays_until_it_is_taken():
         assert await read(ctx, box, Register.STATUS) == Status.BUSY  # a start that waits for the results' way out is busy, too
         await wait(ctx, 20)
         assert ctx.get(box.start)
-        ctx.set(box.started, 1)
-        await ctx.tick()
-        ctx.set(box.started, 0)
+        await strobe(ctx, box.started)
         ctx.set(box.busy, 1)
         assert not ctx.get(box.start)
 
@@ -201,9 +199,7 @@ class EventSource:
         self.active = True
 
     async def restart(self, ctx) -> None:
-        ctx.set(self.box.started, 1)
-        await ctx.tick()
-        ctx.set(self.box.started, 0)
+        await strobe(ctx, self.box.started)
         self.counts.clear()
 
     async def run(self, ctx, cycles: int) -> None:

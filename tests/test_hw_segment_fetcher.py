@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, wait
+from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, strobe, wait
 from permfc.config import EngineConfig
 from permfc.format import CLASS_INFO, PAIR, BlockFlag
 from permfc_hw.orders import OrderKind
@@ -123,9 +123,7 @@ class FetchBench:
         ctx.set(box.active, len(block.active))
         ctx.set(box.parameter_words, PARAMETER_WORDS)
         ctx.set(box.block_header.flags, int(BlockFlag.SHARED_MUL) if block.shared_mul else 0)
-        ctx.set(box.go, 1)
-        await ctx.tick()
-        ctx.set(box.go, 0)
+        await strobe(ctx, box.go)
 
 
 MEANT = {OrderKind.SEGMENT: ("words", "lane", "slot", "x"), OrderKind.ROUND: ("first", "last")}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, wait
+from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, strobe, wait
 from permfc.config import EngineConfig
 from permfc.format import MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode
 from permfc_hw import sequencer
@@ -64,22 +64,16 @@ class Engine:
         box = self.box
         if kind is OrderKind.HEADER:
             self.set_fields(ctx, box.image_header, self.image)
-            await self.strobe(ctx, box.header_done)
+            await strobe(ctx, box.header_done)
         else:
             self.block += 1
             self.set_fields(ctx, box.block_header, self.blocks[self.block])
-            await self.strobe(ctx, box.infos_done)
+            await strobe(ctx, box.infos_done)
 
     @staticmethod
     def set_fields(ctx, header, fields: dict) -> None:
         for name, value in fields.items():
             ctx.set(header[name], int(value))
-
-    @staticmethod
-    async def strobe(ctx, signal) -> None:
-        ctx.set(signal, 1)
-        await ctx.tick()
-        ctx.set(signal, 0)
 
     async def watch(self, ctx) -> None:
         """Strobes, and the block that was gone for."""
@@ -101,11 +95,11 @@ class Engine:
             gone += 1
             flags = self.blocks[self.block]["flags"]
             await wait(ctx, self.delay)
-            await self.strobe(ctx, box.fetched_all)
+            await strobe(ctx, box.fetched_all)
             if flags & LAST:
                 await wait(ctx, 3 * self.delay)
                 ctx.set(box.final, bool(flags & FINAL))
-                await self.strobe(ctx, box.layer_done)
+                await strobe(ctx, box.layer_done)
 
     @property
     def background(self) -> list:
@@ -121,7 +115,7 @@ def engine_of(delay: int = 2, *, block: dict | None = None, **image: int) -> Eng
 
 async def start(ctx, box: Sequencer, received: int = INPUTS) -> None:
     ctx.set(box.received, received)
-    await Engine.strobe(ctx, box.start)
+    await strobe(ctx, box.start)
     assert ctx.get(box.busy) and not ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE
 
 
@@ -154,7 +148,7 @@ def test_a_program_of_two_layers(delay):
             descriptors = [(OrderKind.DESCRIPTOR, words) for words in (11, 12, 13)]
             assert engine.events == [HEADER_ORDER, "swap", descriptors[0], "go", descriptors[1], "go", *engine.events[6:8], "go"]
             assert set(map(str, engine.events[6:8])) == {str(descriptors[2]), "swap"}
-            await Engine.strobe(ctx, box.clear)
+            await strobe(ctx, box.clear)
             assert not ctx.get(box.done)
         assert engine.strobes["fail"] == 0
 
@@ -174,13 +168,6 @@ def test_words_of_a_block_s_parameters(outputs, bus_bits):
     run_bench(box, bench)
 
 
-async def fail_with(ctx, engine: Engine, code: ErrorCode, received: int = INPUTS) -> None:
-    """Start; the run must end with ``code``, and the next one, with a sound image, must succeed."""
-    box = engine.box
-    await start(ctx, box, received)
-    await recover(ctx, engine, code)
-
-
 async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> None:
     box = engine.box
     await finish(ctx, box)
@@ -188,7 +175,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     assert engine.strobes["fail"] == failures
     assert ctx.get(box.flush)
     await wait(ctx, 30)
-    await Engine.strobe(ctx, box.clear)
+    await strobe(ctx, box.clear)
     assert ctx.get(box.error) == ErrorCode.NONE
     for signal in (box.failed, box.timed_out, box.malformed, box.owed):
         ctx.set(signal, 0)
@@ -196,6 +183,15 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     await start(ctx, box)
     await finish(ctx, box)
     assert ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE and engine.strobes["fail"] == failures
+
+
+def check_failure(engine: Engine, code: ErrorCode, received: int = INPUTS) -> None:
+    """The run must end with ``code``, and the next one, with a sound image, must succeed."""
+    async def run(ctx) -> None:
+        await start(ctx, engine.box, received)
+        await recover(ctx, engine, code)
+
+    run_bench(engine.box, run, background=engine.background)
 
 
 @pytest.mark.parametrize(("fields", "code"), [
@@ -219,11 +215,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
 ], ids=str)
 def test_image_headers_that_are_refused(fields, code):
     engine = engine_of(**fields)
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, code)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine, code)
     assert engine.events[1] == HEADER_ORDER  # nothing was ordered after the header of the refused image
 
 
@@ -243,36 +235,21 @@ def test_smaller_images_are_accepted(fields):
 
 @pytest.mark.parametrize("received", [0, INPUTS - 1, INPUTS + 1, CONFIG.features + 1])
 def test_too_few_or_too_many_inputs(received):
-    engine = engine_of()
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, ErrorCode.INPUT_LENGTH, received)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine_of(), ErrorCode.INPUT_LENGTH, received)
 
 
 @pytest.mark.parametrize("fields", [
     {"outputs": 0}, {"outputs": 33}, {"outputs": 0x8000}, {"classes": 0}, {"classes": MAX_CLASSES + 1}, {"classes": 255},
 ], ids=str)
 def test_blocks_that_are_refused(fields):
-    engine = engine_of(block=fields)
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, ErrorCode.DESCRIPTOR)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine_of(block=fields), ErrorCode.DESCRIPTOR)
 
 
 @pytest.mark.parametrize("fields", [
     {"next_words": 0}, {"next_words": 0, "flags": FIRST | LAST}, {"next_words": 0, "flags": FINAL}, {"flags": LAST | FINAL},
 ], ids=str)
 def test_a_program_ends_with_its_last_block(fields):
-    engine = engine_of(block=fields)
-
-    async def run(ctx) -> None:
-        await fail_with(ctx, engine, ErrorCode.DESCRIPTOR)
-
-    run_bench(engine.box, run, background=engine.background)
+    check_failure(engine_of(block=fields), ErrorCode.DESCRIPTOR)
 
 
 @pytest.mark.parametrize("waits_for", ["descriptor", "block"])
@@ -289,7 +266,7 @@ def test_a_run_without_words_from_memory_is_given_up(monkeypatch, waits_for):
         await start(ctx, box)
         for _ in range(5):
             await wait(ctx, limit - 50)
-            await Engine.strobe(ctx, box.progress)
+            await strobe(ctx, box.progress)
         assert ctx.get(box.busy)
         await wait(ctx, limit - 50)
         assert ctx.get(box.busy) and ctx.get(box.error) == ErrorCode.NONE
@@ -347,7 +324,7 @@ def test_after_a_fault_answers_are_awaited(gives_up):
 
     async def start_while_owed(ctx, box: Sequencer) -> None:
         """Late answers must not be taken for the new run's."""
-        await Engine.strobe(ctx, box.start)
+        await strobe(ctx, box.start)
         await wait(ctx, 200)
         assert ctx.get(box.busy)
 

@@ -13,7 +13,7 @@ from permfc.config import EngineConfig
 from permfc.image import pack, predicted_traffic
 from permfc.layout import image_layout
 from permfc_hw.verilog import engine_verilog
-from permfc_sim.library import HDL
+from permfc_sim.memories import HDL
 
 WORDS = 1 << 14
 

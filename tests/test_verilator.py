@@ -13,6 +13,7 @@ from permfc.config import EngineConfig
 from permfc.errors import ConfigError, DeviceError, ToolError
 from permfc.format import Register
 from permfc.memory import memory
+from permfc_sim.cache import cache_folder
 from permfc_sim.device import SimDevice
 from permfc_sim.memories import bench_memory
 
@@ -96,10 +97,10 @@ def test_library_is_built_once_and_depends_on_everything(monkeypatch: pytest.Mon
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert library.cache_folder() == tmp_path / "permfc"
+    assert cache_folder() == tmp_path / "permfc"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert library.cache_folder() == tmp_path / ".cache" / "permfc"
+    assert cache_folder() == tmp_path / ".cache" / "permfc"
 
 
 @pytest.mark.parametrize(("parameters", "message"), [

@@ -15,7 +15,7 @@ from permfc.progress import Progress
 
 from . import tools
 from .board import Board
-from .flow import cache_folder, finish, mapping_commands, route_seeds, synthesise_netlist
+from .flow import build_folder, finish, mapping_commands, route_seeds, synthesise_netlist
 from .synth import Usage, clock_mhz, resource_usage
 from .top import Top
 
@@ -98,7 +98,7 @@ def build(
     sources = {name: plan.files[name] for name in (f"{NAME}.il", _CONSTRAINTS[family])}
     sources = {name: text if isinstance(text, str) else text.decode() for name, text in sources.items()}
     script = "\n".join([f"read_rtlil {NAME}.il", *mapping_commands(board.device, NAME), ""])
-    folder = folder or cache_folder("build", board.name, repr(board.device), script, *sources.values())
+    folder = folder or build_folder("build", board.name, repr(board.device), script, *sources.values())
     synthesise_netlist(folder, sources, script, progress)
     reports = route_seeds(folder, board.device, seeds, _ROUTE_OPTIONS[family], progress)
     fmax = {seed: clock_mhz(report) for seed, report in reports.items()}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from permfc.errors import ConfigError, ToolError
 from permfc.progress import Progress
+from permfc_sim.cache import cache_folder
 
 from . import tools
 from .devices import FpgaDevice
@@ -28,11 +29,10 @@ _LISTS_TO_SPRAM = (
 )
 
 
-def cache_folder(kind: str, name: str, *facts: str) -> Path:
-    """A folder under the user's cache, named by all that the result depends on, but for the tools' versions."""
+def build_folder(kind: str, name: str, *facts: str) -> Path:
+    """A folder in the user's cache, named by all that the result depends on, but for the tools' versions."""
     key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "permfc" / kind / f"{name}-{key}"
+    return cache_folder() / kind / f"{name}-{key}"
 
 
 def mapping_commands(device: FpgaDevice, top: str) -> list[str]:

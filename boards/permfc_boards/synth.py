@@ -19,7 +19,7 @@ from permfc.progress import Progress
 
 from . import harness as shell
 from .devices import FpgaDevice
-from .flow import cache_folder, mapping_commands, route_seeds, synthesise_netlist
+from .flow import build_folder, mapping_commands, route_seeds, synthesise_netlist
 
 # nextpnr's names of a resource, by family, and how many of ours one of theirs is. A LUT4 on ECP5 is any LUT site that is taken: by logic, a carry,
 # distributed RAM, or the write port of such a RAM, which blocks two. On iCE40 it is a logic cell: one LUT4 and one flip-flop, taken by either.
@@ -114,7 +114,7 @@ def place_and_route(
     """As :func:`synthesise`, for any Verilog ``module`` with the clock ``clk``."""
     wrapper = shell.harness(verilog, module)
     script = _yosys_script(device, module)
-    folder = folder or cache_folder("synth", device.name, repr(device.nextpnr_arguments), str(device.target_mhz), wrapper, verilog, script)
+    folder = folder or build_folder("synth", device.name, repr(device.nextpnr_arguments), str(device.target_mhz), wrapper, verilog, script)
     netlist = synthesise_netlist(folder, {"design.v": wrapper + verilog}, script, progress)
     unconstrained = ["--lpf-allow-unconstrained"] if device.family == "ecp5" else []
     reports = route_seeds(folder, device, seeds, unconstrained, progress)

@@ -11,7 +11,7 @@ from permfc.format import Register
 from .memory import PLAIN
 
 COUNTERS = 8  # a power of two, six of which are used
-FIRST = Register.CYCLES
+FIRST_COUNTER = Register.CYCLES  # the registers from here on
 
 
 class Events(data.Struct):
@@ -100,4 +100,4 @@ class Counters(wiring.Component):
 
 
 def _place(register: Register) -> int:
-    return (register - FIRST) // 4
+    return (register - FIRST_COUNTER) // 4

@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
-from . import orders, registers
+from . import axi, orders, registers
 from .accumulators import Accumulators
 from .activation_store import ActivationStore
 from .adder_tree import AdderTree
@@ -23,7 +23,6 @@ from .round_control import RoundControl
 from .segment_fetcher import SegmentFetcher
 from .sequencer import Sequencer
 
-AXI_INCR = 1  # ARBURST
 ORDERS_IN_FLIGHT = 16
 
 
@@ -167,7 +166,7 @@ class Engine(wiring.Component):
             self.m_axi_araddr.eq(master.address.payload.addr),
             self.m_axi_arlen.eq(master.address.payload.len),
             self.m_axi_arsize.eq(ceil_log2(self.config.bus_bytes)),
-            self.m_axi_arburst.eq(AXI_INCR),
+            self.m_axi_arburst.eq(axi.INCR),
             self.m_axi_arvalid.eq(master.address.valid),
             master.address.ready.eq(self.m_axi_arready),
             master.beats.payload.eq(self.m_axi_rdata),

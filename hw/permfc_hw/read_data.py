@@ -6,8 +6,6 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .queue import Queue
 
-OKAY, DECERR = 0b00, 0b11  # RRESP, BRESP
-
 
 class Slot(data.Struct):
     """A cycle in which a word is asked for: it ends a bus word, ends a burst, or is not in the memory."""

@@ -7,10 +7,10 @@ from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
+from .axi import PAGE_BITS
 from .orders import ADDRESS_BITS, WORDS_BITS, word_address_shape
 
 MAX_BURST = 256       # beats of an AXI4 INCR burst
-PAGE_BITS = 12        # no AXI burst may cross 4 KiB
 TIMEOUT_BITS = 16     # cycles without an answer
 
 

@@ -8,11 +8,10 @@ from amaranth.utils import ceil_log2
 from permfc.config import EngineConfig
 from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
 
-from .counters import Counters, Events
+from .axi import PAGE_BITS
+from .counters import FIRST_COUNTER, Counters, Events
 
 ADDRESS_BITS = 8
-COUNTER_REGISTERS = Register.CYCLES  # they are the registers from here on
-PAGE_BITS = 12  # an image starts on a 4 KiB boundary
 
 
 class Registers(wiring.Component):
@@ -98,7 +97,7 @@ class Registers(wiring.Component):
         its_turn = Signal()
         m.d.sync += its_turn.eq(asked & (address[2:5] == (counters.number + 1)[:len(counters.number)]))
         m.d.comb += [
-            is_counter.eq(address[5:] == COUNTER_REGISTERS >> 5),
+            is_counter.eq(address[5:] == FIRST_COUNTER >> 5),
             self.read_address.ready.eq(~asked & ~self.read_data.valid),
         ]
         with m.If(self.read_address.valid & self.read_address.ready):

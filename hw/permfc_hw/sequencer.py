@@ -92,111 +92,42 @@ class Sequencer(wiring.Component):
             "flush": Out(1, init=1),
             "fail": Out(1),
         })
+        self._descriptor_words = Signal(16)  # of the next descriptor
+        self._list_ready = Signal()          # the layer's activations are complete
+        self._finished = Signal()            # the final layer's results are out
+        self._quiet = Signal(STUCK_BITS)     # a damaged program may make one box wait for what another never sends
+        self._wait = Signal(range(FLUSH_CYCLES))
+        self._refused = Signal()             # the image, because of ``_refusal``
+        self._refusal = Signal(ErrorCode)
+        self._malformed_block = Signal()
+        self._faults = (
+            (self.malformed | self._quiet.all(), ErrorCode.DESCRIPTOR), (self.timed_out, ErrorCode.TIMEOUT), (self.failed, ErrorCode.BUS))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus_bytes = self.config.bus_bytes
-        header_words = words(IMAGE_HEADER.itemsize, bus_bytes)
-        descriptor_words = Signal(16)
-        list_ready, finished = Signal(), Signal()
-        quiet = Signal(STUCK_BITS)  # a damaged program may make one box wait for what another never sends
-        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy, 0, quiet + 1))
-        faults = ((self.malformed | quiet.all(), ErrorCode.DESCRIPTOR), (self.timed_out, ErrorCode.TIMEOUT), (self.failed, ErrorCode.BUS))
-        wait = Signal(range(FLUSH_CYCLES))
-        block = self.block_header
-        refused, refusal, malformed = Signal(), Signal(ErrorCode), Signal()
-        self._check(m, refused, refusal, malformed)
+        m.d.sync += self._quiet.eq(Mux(self.progress | ~self.busy, 0, self._quiet + 1))
+        self._check(m)
         m.d.comb += [
-            self.parameter_words.eq((block.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
+            self.parameter_words.eq((self.block_header.outputs * 2 + bus_bytes - 1) >> ceil_log2(bus_bytes)),
             self.busy.eq(1),
         ]
         # Strobes that many listen to come from registers.
         m.d.sync += [self.swap.eq(0), self.fail.eq(0), self.flush.eq(0)]
         with m.If(self.layer_done & self.final):
-            m.d.sync += finished.eq(1)
+            m.d.sync += self._finished.eq(1)
         with m.If(self.layer_done & ~self.final):
-            m.d.sync += [self.swap.eq(1), list_ready.eq(1)]
-
-        def read(kind: OrderKind, count: object, following: str) -> None:
-            m.d.comb += [self.orders.valid.eq(1), self.orders.payload.kind.eq(kind), self.orders.payload.words.eq(count)]
-            with m.If(self.orders.ready):
-                m.next = following
-
-        def stop(code: ErrorCode | Signal) -> None:
-            m.d.sync += [self.error.eq(code), wait.eq(0)]
-            m.next = "Abort"
-
-        @contextmanager
-        def working(state: str) -> Iterator[None]:
-            with m.State(state):
-                yield
-                for fault, code in faults:
-                    with m.If(fault):
-                        stop(code)
-
+            m.d.sync += [self.swap.eq(1), self._list_ready.eq(1)]
         with m.FSM():
-            with m.State("Idle"):
-                m.d.comb += self.busy.eq(0)
-                m.d.sync += [self.flush.eq(1), list_ready.eq(0), finished.eq(0)]
-                with m.If(self.clear):
-                    m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
-                with m.If(self.start):
-                    m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
-                    m.next = "Begin"
-                    with m.If(self.owed):
-                        stop(ErrorCode.TIMEOUT)
-            with m.State("Begin"):  # the flush ends
-                m.next = "Image Header"
-            with working("Image Header"):
-                read(OrderKind.HEADER, header_words, "Await Image Header")
-            with working("Await Image Header"):
-                m.d.sync += descriptor_words.eq(self.image_header.descriptor_words)
-                with m.If(self.header_done):
-                    m.next = "Check Image"
-            with working("Check Image"):
-                with m.If(refused):
-                    stop(refusal)
-                with m.Else():
-                    m.d.sync += [self.swap.eq(1), list_ready.eq(1)]
-                    m.next = "Descriptor"
-            with working("Descriptor"):
-                read(OrderKind.DESCRIPTOR, descriptor_words, "Await Descriptor")
-            with working("Await Descriptor"):
-                with m.If(self.infos_done):
-                    m.next = "Check Block"
-            with working("Check Block"):
-                with m.If(malformed):
-                    stop(ErrorCode.DESCRIPTOR)
-                with m.Elif(list_ready):
-                    m.d.comb += self.go.eq(1)
-                    m.next = "Fetch"
-            with working("Fetch"):
-                m.d.sync += descriptor_words.eq(block.next_words)
-                with m.If(self.fetched_all):
-                    with m.If((block.flags & BlockFlag.LAST) != 0):
-                        m.d.sync += list_ready.eq(0)
-                    m.next = "Next Block"
-            with working("Next Block"):
-                ends = ((block.flags & BlockFlag.LAST) != 0) & ((block.flags & BlockFlag.FINAL) != 0)
-                m.next = "Descriptor"
-                with m.If(descriptor_words == 0):
-                    m.next = "Finish"
-                with m.If((descriptor_words == 0) != ends):
-                    stop(ErrorCode.DESCRIPTOR)
-            with working("Finish"):
-                with m.If(finished):
-                    m.d.sync += self.done.eq(1)
-                    m.next = "Idle"
-            with m.State("Abort"):
-                m.d.sync += self.flush.eq(1)
-                with m.If(~wait.all()):
-                    m.d.sync += wait.eq(wait + 1)
-                with m.Elif(~self.owed | self.timed_out):
-                    m.d.sync += self.fail.eq(1)
-                    m.next = "Idle"
+            self._idle(m)
+            self._read_image_header(m)
+            self._read_descriptor(m)
+            self._fetch_block(m)
+            self._finish(m)
+            self._abort(m)
         return m
 
-    def _check(self, m: Module, refused: Signal, refusal: Signal, malformed: Signal) -> None:
+    def _check(self, m: Module) -> None:
         """Registered: the headers stand still a cycle before the answer counts."""
         header, block, config = self.image_header, self.block_header, self.config
         needs_another_engine = (
@@ -204,19 +135,113 @@ class Sequencer(wiring.Component):
             | _exceeds(header.levels, config.levels) | _exceeds(header.features, config.features)
             | _exceeds(header.block_outputs, config.block_outputs))
         m.d.sync += [
-            refused.eq(1),
-            malformed.eq((block.outputs == 0) | _exceeds(block.outputs, config.block_outputs)
-                         | (block.classes == 0) | _exceeds(block.classes, MAX_CLASSES)),
+            self._refused.eq(1),
+            self._malformed_block.eq((block.outputs == 0) | _exceeds(block.outputs, config.block_outputs)
+                                     | (block.classes == 0) | _exceeds(block.classes, MAX_CLASSES)),
         ]
         with m.If(header.magic != MAGIC):
-            m.d.sync += refusal.eq(ErrorCode.MAGIC)
+            m.d.sync += self._refusal.eq(ErrorCode.MAGIC)
         with m.Elif(header.version != VERSION):
-            m.d.sync += refusal.eq(ErrorCode.VERSION)
+            m.d.sync += self._refusal.eq(ErrorCode.VERSION)
         with m.Elif(needs_another_engine):
-            m.d.sync += refusal.eq(ErrorCode.CONFIG)
+            m.d.sync += self._refusal.eq(ErrorCode.CONFIG)
         with m.Elif(header.inputs != self.received):
-            m.d.sync += refusal.eq(ErrorCode.INPUT_LENGTH)
+            m.d.sync += self._refusal.eq(ErrorCode.INPUT_LENGTH)
         with m.Elif(header.descriptor_words == 0):
-            m.d.sync += refusal.eq(ErrorCode.DESCRIPTOR)
+            m.d.sync += self._refusal.eq(ErrorCode.DESCRIPTOR)
         with m.Else():
-            m.d.sync += refused.eq(0)
+            m.d.sync += self._refused.eq(0)
+
+    def _order(self, m: Module, kind: OrderKind, count: object, following: str) -> None:
+        m.d.comb += [self.orders.valid.eq(1), self.orders.payload.kind.eq(kind), self.orders.payload.words.eq(count)]
+        with m.If(self.orders.ready):
+            m.next = following
+
+    def _stop(self, m: Module, code: ErrorCode | Signal) -> None:
+        m.d.sync += [self.error.eq(code), self._wait.eq(0)]
+        m.next = "Abort"
+
+    @contextmanager
+    def _working(self, m: Module, state: str) -> Iterator[None]:
+        """A state that any fault ends."""
+        with m.State(state):
+            yield
+            for fault, code in self._faults:
+                with m.If(fault):
+                    self._stop(m, code)
+
+    def _idle(self, m: Module) -> None:
+        with m.State("Idle"):
+            m.d.comb += self.busy.eq(0)
+            m.d.sync += [self.flush.eq(1), self._list_ready.eq(0), self._finished.eq(0)]
+            with m.If(self.clear):
+                m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
+            with m.If(self.start):
+                m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
+                m.next = "Begin"
+                with m.If(self.owed):
+                    self._stop(m, ErrorCode.TIMEOUT)
+        with m.State("Begin"):  # the flush ends
+            m.next = "Image Header"
+
+    def _read_image_header(self, m: Module) -> None:
+        with self._working(m, "Image Header"):
+            self._order(m, OrderKind.HEADER, words(IMAGE_HEADER.itemsize, self.config.bus_bytes), "Await Image Header")
+        with self._working(m, "Await Image Header"):
+            m.d.sync += self._descriptor_words.eq(self.image_header.descriptor_words)
+            with m.If(self.header_done):
+                m.next = "Check Image"
+        with self._working(m, "Check Image"):
+            with m.If(self._refused):
+                self._stop(m, self._refusal)
+            with m.Else():
+                m.d.sync += [self.swap.eq(1), self._list_ready.eq(1)]
+                m.next = "Descriptor"
+
+    def _read_descriptor(self, m: Module) -> None:
+        """Ahead of the layer's activations."""
+        with self._working(m, "Descriptor"):
+            self._order(m, OrderKind.DESCRIPTOR, self._descriptor_words, "Await Descriptor")
+        with self._working(m, "Await Descriptor"):
+            with m.If(self.infos_done):
+                m.next = "Check Block"
+        with self._working(m, "Check Block"):
+            with m.If(self._malformed_block):
+                self._stop(m, ErrorCode.DESCRIPTOR)
+            with m.Elif(self._list_ready):
+                m.d.comb += self.go.eq(1)
+                m.next = "Fetch"
+
+    def _fetch_block(self, m: Module) -> None:
+        """The last block is the one that announces no descriptor; the program must agree with itself."""
+        block = self.block_header
+        last, final = (block.flags & BlockFlag.LAST) != 0, (block.flags & BlockFlag.FINAL) != 0
+        ended = self._descriptor_words == 0
+        with self._working(m, "Fetch"):
+            m.d.sync += self._descriptor_words.eq(block.next_words)
+            with m.If(self.fetched_all):
+                with m.If(last):
+                    m.d.sync += self._list_ready.eq(0)
+                m.next = "Next Block"
+        with self._working(m, "Next Block"):
+            m.next = "Descriptor"
+            with m.If(ended):
+                m.next = "Finish"
+            with m.If(ended != (last & final)):
+                self._stop(m, ErrorCode.DESCRIPTOR)
+
+    def _finish(self, m: Module) -> None:
+        with self._working(m, "Finish"):
+            with m.If(self._finished):
+                m.d.sync += self.done.eq(1)
+                m.next = "Idle"
+
+    def _abort(self, m: Module) -> None:
+        """Until the boxes have drained and the memory owes nothing, or does not answer either."""
+        with m.State("Abort"):
+            m.d.sync += self.flush.eq(1)
+            with m.If(~self._wait.all()):
+                m.d.sync += self._wait.eq(self._wait + 1)
+            with m.Elif(~self.owed | self.timed_out):
+                m.d.sync += self.fail.eq(1)
+                m.next = "Idle"

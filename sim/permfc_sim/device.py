@@ -213,6 +213,8 @@ class SimDevice(Device):
             part = self._memory.memory.part
             cure = f"choose a larger part than {part.name}" if part else "make it larger with memory_bytes"
             raise DeviceError(f"The simulated memory has {size} bytes, but {end} are needed, {end - size} more; {cure}")
+        if progress:
+            progress("load", len(data), len(data))
 
     def send_input(self, values: np.ndarray) -> None:
         values = np.ascontiguousarray(values, dtype=np.int8)

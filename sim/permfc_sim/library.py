@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import permfc.config
@@ -18,21 +15,15 @@ from permfc.config import EngineConfig
 from permfc.memory import memory as named_memory
 from permfc.progress import Progress
 
-from .memories import BenchMemory, bench_memory
+from .cache import kept_library
+from .memories import HDL, BenchMemory, bench_memory
 from .verilator import build_shared_library, find_verilator
 
 HERE = Path(__file__).parent
 HARNESS = HERE / "harness.cpp"
-HDL = HERE / "hdl"
 # Without memory_*.sv, which all define the module memory_system: a build takes one of them.
 BENCH_SOURCES = sorted(path for path in HDL.glob("*.sv") if not path.name.startswith("memory_"))
 MEMORY_BYTES = 64 << 20
-
-
-def cache_folder() -> Path:
-    """Where built libraries are kept: ``$XDG_CACHE_HOME/permfc``, else ``~/.cache/permfc``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "permfc"
 
 
 def _key(config: EngineConfig, memory: BenchMemory, waves: bool, verilog: str | None) -> str:
@@ -74,35 +65,26 @@ def engine_library(
         If Verilator or a C++ compiler is missing or fails.
     """
     memory = memory or bench_memory(named_memory("axi"), config, MEMORY_BYTES)
-    key = _key(config, memory, waves, verilog)
-    kept = cache_folder() / key / "libpermfc_sim.so"
-    if kept.is_file():
-        return kept
-    kept.parent.parent.mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same library: wait for it
-        if not kept.is_file():
-            _build(kept, config, memory, waves, verilog, progress)
-    return kept
+    def build(library: Path, work: Path) -> None:
+        _build(library, work, config, memory, waves, verilog, progress)
+
+    return kept_library(_key(config, memory, waves, verilog), "libpermfc_sim.so", build)
 
 
-def _build(kept: Path, config: EngineConfig, memory: BenchMemory, waves: bool, verilog: str | None, progress: Progress | None) -> None:
-    """Build in a temporary folder and rename it, so that a library in the cache is always whole."""
+def _build(
+    library: Path, work: Path, config: EngineConfig, memory: BenchMemory, waves: bool, verilog: str | None, progress: Progress | None
+) -> None:
     if verilog is None:
         from permfc_hw.verilog import engine_verilog  # elaboration loads Amaranth, which a library in the cache does not need
 
         if progress:
             progress("elaborate", 0, 1)
         verilog = engine_verilog(config)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=cache_folder()) as name:
-        work, finished = Path(name), Path(name) / "finished"
-        finished.mkdir()
-        parameters = {"DATA_BITS": config.bus_bits, "WORDS": memory.bytes // config.bus_bytes, "OUTSTANDING": config.outstanding}
-        generated = {"permfc_engine.v": verilog}
-        if memory.controller is not None:
-            generated |= {"memory_parameters.sv": memory.parameters, "permfc_memory.v": memory.controller()}
-        for file, text in generated.items():
-            (finished / file).write_text(text)
-        sources = [*(finished / file for file in generated), *BENCH_SOURCES, memory.source]
-        build_shared_library(sources, HARNESS, finished / kept.name, work / "cpp", parameters, waves, progress)
-        finished.rename(kept.parent)
+    parameters = {"DATA_BITS": config.bus_bits, "WORDS": memory.bytes // config.bus_bytes, "OUTSTANDING": config.outstanding}
+    generated = {"permfc_engine.v": verilog}
+    if memory.controller is not None:
+        generated |= {"memory_parameters.sv": memory.parameters, "permfc_memory.v": memory.controller()}
+    for file, text in generated.items():
+        (library.parent / file).write_text(text)
+    sources = [*(library.parent / file for file in generated), *BENCH_SOURCES, memory.source]
+    build_shared_library(sources, HARNESS, library, work / "cpp", parameters, waves, progress)

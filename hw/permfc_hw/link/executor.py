@@ -97,6 +97,8 @@ class Executor(wiring.Component):
         self._wire_ports(m)
         with m.FSM():
             self._receive(m)
+            self._take_arguments(m)
+            self._end_request(m)
             self._await_engine(m)
             self._access_registers(m)
             if self.link.memory_writable:
@@ -150,6 +152,7 @@ class Executor(wiring.Component):
             ]
 
     def _receive(self, m: Module) -> None:
+        """A request's number and command, and whether it is to be executed."""
         entries, entry = self.entries, self.entries.payload
         opened, known = Signal(), Signal()
         behind = Signal(8)
@@ -191,6 +194,9 @@ class Executor(wiring.Component):
                     m.d.sync += self._refusal.eq(Status.GAP)
                 with m.Elif(behind != 1):
                     m.d.sync += self._refusal.eq(Status.REPEATED)
+
+    def _take_arguments(self, m: Module) -> None:
+        entries, entry = self.entries, self.entries.payload
         with m.State("Arguments"):
             m.d.comb += entries.ready.eq(~entry.end)
             with m.If(entries.valid & entry.end):
@@ -207,9 +213,11 @@ class Executor(wiring.Component):
                             m.next = "Write Register"
                         with m.Default():
                             m.next = "Ask Status"
+
+    def _end_request(self, m: Module) -> None:
         with m.State("Skip"):
-            m.d.comb += entries.ready.eq(1)
-            with m.If(entries.valid & entry.end):
+            m.d.comb += self.entries.ready.eq(1)
+            with m.If(self.entries.valid & self.entries.payload.end):
                 m.next = "Send"
         with m.State("Send"):
             m.d.comb += self.send.eq(1)

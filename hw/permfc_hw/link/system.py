@@ -9,7 +9,8 @@ from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
-from ..engine import AXI_INCR, Engine
+from ..axi import INCR
+from ..engine import Engine
 from ..orders import ADDRESS_BITS
 from .config import LinkConfig
 from .host_link import HostLink
@@ -127,7 +128,7 @@ class System(wiring.Component):
         m.d.comb += [
             self.m_axi_awaddr.eq(memory.write_address.payload),
             self.m_axi_awsize.eq(ceil_log2(self.config.bus_bytes)),
-            self.m_axi_awburst.eq(AXI_INCR),
+            self.m_axi_awburst.eq(INCR),
             self.m_axi_awvalid.eq(memory.write_address.valid),
             memory.write_address.ready.eq(self.m_axi_awready),
             self.m_axi_wdata.eq(memory.write_data.payload.data),

@@ -60,108 +60,45 @@ class BankPreparer(wiring.Component):
             "close": In(1),
             "at_rest": Out(1),
         })
+        self._rows = Array(Signal(geometry.row_bits, name=f"row{bank}") for bank in range(BANKS))
+        self._opened = Signal(BANKS)
+        self._wait = Signal(range(max(timing.rp, timing.rcd)))
+        self._closable = Signal()  # the bank of the piece that is here, a cycle late
+        self._granted = Signal()
+        self._pending = Signal()   # a piece is here
+        self._closed = Signal()    # all banks were closed while another one is paused
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        timing, piece, command = self.timing, self.prepared.payload, self.commands.payload
-        rows = Array(Signal(self.geometry.row_bits, name=f"row{bank}") for bank in range(BANKS))
-        opened = Signal(BANKS)
-        found, is_open = Signal(self.geometry.row_bits), Signal()
-        wait = Signal(range(max(timing.rp, timing.rcd)))
-        granted, closable = Signal(), Signal()
-        pending, closed = Signal(), Signal()  # a piece is here; all banks were closed while another one is paused
+        piece, command = self.prepared.payload, self.commands.payload
         m.d.comb += [
-            granted.eq(self.commands.valid & self.commands.ready),
+            self._granted.eq(self.commands.valid & self.commands.ready),
             command.bank.eq(piece.bank),
             command.row.eq(piece.row),
         ]
-        resting = self._timers(m, granted & command.activate)
-        m.d.sync += closable.eq(resting & ~(self.streaming & (self.streaming_bank == piece.bank)))
-
+        resting = self._timers(m)
+        m.d.sync += self._closable.eq(resting & ~(self.streaming & (self.streaming_bank == piece.bank)))
         with m.FSM() as fsm:
             stands = fsm.ongoing("Empty") | self.paused & (fsm.ongoing("Precharge") | fsm.ongoing("Ready"))
             m.d.sync += self.at_rest.eq(stands & resting & (~self.streaming | self.paused))
-
-            def restore_if_closed() -> None:
-                """Open the row of the paused piece, once the banks were closed and ``hold`` is over."""
-                with m.If(closed & ~self.hold):
-                    m.next = "Restore"
-
-            with m.State("Empty"):
-                m.d.comb += self.pieces.ready.eq(~self.hold & ~self.paused)
-                m.d.sync += [piece.eq(self.pieces.payload), pending.eq(0)]
-                with m.If(self.pieces.valid & self.pieces.ready):
-                    m.d.sync += pending.eq(1)
-                    m.next = "Look"
-                restore_if_closed()
-            with m.State("Look"):
-                m.d.sync += [found.eq(rows[piece.bank]), is_open.eq(opened.bit_select(piece.bank, 1))]
-                m.next = "Judge"
-            with m.State("Judge"):
-                with m.If(piece.refused | is_open & (found == piece.row)):
-                    m.next = "Ready"
-                with m.Elif(is_open):
-                    m.next = "Precharge"
-                with m.Else():
-                    m.next = "Activate"
-            with m.State("Precharge"):
-                m.d.comb += self.commands.valid.eq(closable & ~self.paused)
-                m.d.sync += wait.eq(timing.rp - 2)
-                with m.If(granted):
-                    m.d.sync += opened.bit_select(piece.bank, 1).eq(0)
-                    m.next = "Wait Precharge"
-                restore_if_closed()
-            with m.State("Wait Precharge"):
-                m.d.sync += wait.eq(wait - 1)
-                with m.If(wait == 0):
-                    m.next = "Activate"
-            with m.State("Activate"):
-                m.d.comb += [self.commands.valid.eq(1), command.activate.eq(1)]
-                m.d.sync += wait.eq(max(timing.rcd - 3, 0))
-                with m.If(granted):
-                    m.d.sync += [opened.bit_select(piece.bank, 1).eq(1), rows[piece.bank].eq(piece.row)]
-                    m.next = "Wait Row" if timing.rcd > 2 else "Ready"  # a piece that is taken waits for a cycle anyway
-            with m.State("Wait Row"):
-                m.d.sync += wait.eq(wait - 1)
-                with m.If(wait == 0):
-                    m.next = "Ready"
-            with m.State("Ready"):
-                m.d.comb += self.prepared.valid.eq(1)
-                with m.If(self.prepared.ready):
-                    m.next = "Empty"
-                restore_if_closed()
-            with m.State("Restore"):
-                m.d.comb += [
-                    self.commands.valid.eq(1),
-                    command.activate.eq(1),
-                    command.bank.eq(self.streaming_bank),
-                    command.row.eq(self.streaming_row),
-                ]
-                m.d.sync += [closed.eq(0), wait.eq(max(timing.rcd - 1, 1))]  # PREPARATION_CYCLES to the next ACTIVATE
-                with m.If(granted):
-                    # The row of a refused piece was never opened: now it is, which does no harm as long as we know it.
-                    m.d.sync += [opened.bit_select(self.streaming_bank, 1).eq(1), rows[self.streaming_bank].eq(self.streaming_row)]
-                    m.next = "Wait Restore"
-            with m.State("Wait Restore"):
-                m.d.sync += wait.eq(wait - 1)
-                with m.If(wait == 0):
-                    m.d.sync += self.paused.eq(0)
-                    m.next = "Empty"
-                    with m.If(pending):
-                        m.next = "Look"
+            self._take(m)
+            self._precharge(m)
+            self._activate(m)
+            self._hand_over(m)
+            self._restore(m)
         with m.If(self.hold & self.pausable):
             m.d.sync += self.paused.eq(1)
         with m.If(self.close):
-            m.d.sync += [opened.eq(0), closed.eq(self.paused)]
+            m.d.sync += [self._opened.eq(0), self._closed.eq(self.paused)]
         return m
 
-    def _timers(self, m: Module, activating: Signal) -> Value:
+    def _timers(self, m: Module) -> Value:
         """Whether a bank may be precharged: tRAS after the last ACTIVATE and tWR after the last written word, of whichever bank.
 
         One timer for all banks costs next to nothing: a piece streams between two ACTIVATEs. It is asked a cycle before the PRECHARGE, and
         never in the cycle of an event: then a piece is here or streams.
         """
-        resting = Const(1)
+        activating, resting = self._granted & self.commands.payload.activate, Const(1)
         for event, cycles in ((activating, self.timing.ras), (self.written, self.timing.wr)):
             left = Signal(range(max(cycles - 1, 1)))
             with m.If(event):
@@ -170,3 +107,87 @@ class BankPreparer(wiring.Component):
                 m.d.sync += left.eq(left - 1)
             resting = resting & (left == 0)
         return resting
+
+    def _await(self, m: Module, state: str, following: str) -> None:
+        with m.State(state):
+            m.d.sync += self._wait.eq(self._wait - 1)
+            with m.If(self._wait == 0):
+                m.next = following
+
+    def _open(self, m: Module, bank: Value, row: Value) -> None:
+        m.d.sync += [self._opened.bit_select(bank, 1).eq(1), self._rows[bank].eq(row)]
+
+    def _restore_if_closed(self, m: Module) -> None:
+        """Open the row of the paused piece, once the banks were closed and ``hold`` is over."""
+        with m.If(self._closed & ~self.hold):
+            m.next = "Restore"
+
+    def _take(self, m: Module) -> None:
+        """A piece, and whether its row is open."""
+        piece, found, is_open = self.prepared.payload, Signal(self.geometry.row_bits), Signal()
+        with m.State("Empty"):
+            m.d.comb += self.pieces.ready.eq(~self.hold & ~self.paused)
+            m.d.sync += [piece.eq(self.pieces.payload), self._pending.eq(0)]
+            with m.If(self.pieces.valid & self.pieces.ready):
+                m.d.sync += self._pending.eq(1)
+                m.next = "Look"
+            self._restore_if_closed(m)
+        with m.State("Look"):
+            m.d.sync += [found.eq(self._rows[piece.bank]), is_open.eq(self._opened.bit_select(piece.bank, 1))]
+            m.next = "Judge"
+        with m.State("Judge"):
+            with m.If(piece.refused | is_open & (found == piece.row)):
+                m.next = "Ready"
+            with m.Elif(is_open):
+                m.next = "Precharge"
+            with m.Else():
+                m.next = "Activate"
+
+    def _precharge(self, m: Module) -> None:
+        with m.State("Precharge"):
+            m.d.comb += self.commands.valid.eq(self._closable & ~self.paused)
+            m.d.sync += self._wait.eq(self.timing.rp - 2)
+            with m.If(self._granted):
+                m.d.sync += self._opened.bit_select(self.prepared.payload.bank, 1).eq(0)
+                m.next = "Wait Precharge"
+            self._restore_if_closed(m)
+        self._await(m, "Wait Precharge", "Activate")
+
+    def _activate(self, m: Module) -> None:
+        piece, rcd = self.prepared.payload, self.timing.rcd
+        with m.State("Activate"):
+            m.d.comb += [self.commands.valid.eq(1), self.commands.payload.activate.eq(1)]
+            m.d.sync += self._wait.eq(max(rcd - 3, 0))
+            with m.If(self._granted):
+                self._open(m, piece.bank, piece.row)
+                m.next = "Wait Row" if rcd > 2 else "Ready"  # a piece that is taken waits for a cycle anyway
+        self._await(m, "Wait Row", "Ready")
+
+    def _hand_over(self, m: Module) -> None:
+        with m.State("Ready"):
+            m.d.comb += self.prepared.valid.eq(1)
+            with m.If(self.prepared.ready):
+                m.next = "Empty"
+            self._restore_if_closed(m)
+
+    def _restore(self, m: Module) -> None:
+        command = self.commands.payload
+        with m.State("Restore"):
+            m.d.comb += [
+                self.commands.valid.eq(1),
+                command.activate.eq(1),
+                command.bank.eq(self.streaming_bank),
+                command.row.eq(self.streaming_row),
+            ]
+            m.d.sync += [self._closed.eq(0), self._wait.eq(max(self.timing.rcd - 1, 1))]  # PREPARATION_CYCLES to the next ACTIVATE
+            with m.If(self._granted):
+                # The row of a refused piece was never opened: now it is, which does no harm as long as we know it.
+                self._open(m, self.streaming_bank, self.streaming_row)
+                m.next = "Wait Restore"
+        with m.State("Wait Restore"):
+            m.d.sync += self._wait.eq(self._wait - 1)
+            with m.If(self._wait == 0):
+                m.d.sync += self.paused.eq(0)
+                m.next = "Empty"
+                with m.If(self._pending):
+                    m.next = "Look"

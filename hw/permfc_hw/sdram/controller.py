@@ -9,8 +9,9 @@ from amaranth.utils import ceil_log2
 
 from permfc.memory.part import DramPart
 
+from ..axi import DECERR, OKAY
 from ..orders import ADDRESS_BITS
-from ..read_data import DECERR, OKAY, ReadData
+from ..read_data import ReadData
 from .bank_preparer import BankPreparer
 from .pieces import Geometry, RowCutter
 from .refresher import Order, Refresher

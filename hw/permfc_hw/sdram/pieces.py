@@ -8,10 +8,10 @@ from amaranth.utils import ceil_log2
 from permfc.errors import ConfigError
 from permfc.memory.part import DramPart
 
+from ..axi import INCR
 from ..orders import ADDRESS_BITS
 
 BANK_BITS = 2
-INCR = 1  # AxBURST
 
 
 class Geometry:

@@ -44,29 +44,14 @@ class Refresher(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         timing = self.timing
-        interval = Signal(range(timing.refi), init=timing.refi - 1)
-        owed = Signal(range(MOST_POSTPONED + 2), init=MOST_POSTPONED)  # power-up asks for at least two
-        refreshed, idle, urgent = Signal(), Signal(IDLE_BITS), Signal()
+        refreshed = Signal()
+        owed, urgent = self._account(m, refreshed)
         wait = Signal(ceil_log2(timing.power_up + 1), init=timing.power_up)
 
         def after(cycles: int, state: str) -> None:
             """The next state, which acts ``cycles`` cycles from now."""
             m.d.sync += wait.eq(cycles - 2)
             m.next = state
-
-        m.d.sync += [
-            interval.eq(interval - 1),
-            idle.eq(idle + ~idle.all()),
-            urgent.eq((owed >= MOST_POSTPONED - 1) | idle.all() & (owed != 0)),
-        ]
-        with m.If(~self.idle):
-            m.d.sync += idle.eq(0)
-        with m.If(interval == 0):
-            m.d.sync += interval.eq(timing.refi - 1)
-        with m.If((interval == 0) & self.initialised):
-            m.d.sync += owed.eq(owed + ~refreshed)
-        with m.Elif(refreshed):
-            m.d.sync += owed.eq(owed - 1)
 
         m.d.comb += self.hold.eq(1)
         with m.FSM():
@@ -99,3 +84,24 @@ class Refresher(wiring.Component):
                 m.d.sync += self.initialised.eq(1)
                 m.next = "Run"
         return m
+
+    def _account(self, m: Module, refreshed: Signal) -> tuple[Signal, Signal]:
+        """How many refreshes are owed, and whether now is the time: no more can be postponed, or they are likely to be free."""
+        timing = self.timing
+        interval = Signal(range(timing.refi), init=timing.refi - 1)
+        owed = Signal(range(MOST_POSTPONED + 2), init=MOST_POSTPONED)  # power-up asks for at least two
+        idle, urgent = Signal(IDLE_BITS), Signal()
+        m.d.sync += [
+            interval.eq(interval - 1),
+            idle.eq(idle + ~idle.all()),
+            urgent.eq((owed >= MOST_POSTPONED - 1) | idle.all() & (owed != 0)),
+        ]
+        with m.If(~self.idle):
+            m.d.sync += idle.eq(0)
+        with m.If(interval == 0):
+            m.d.sync += interval.eq(timing.refi - 1)
+        with m.If((interval == 0) & self.initialised):
+            m.d.sync += owed.eq(owed + ~refreshed)
+        with m.Elif(refreshed):
+            m.d.sync += owed.eq(owed - 1)
+        return owed, urgent
