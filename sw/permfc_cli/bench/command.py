@@ -31,7 +31,7 @@ def bench(
     output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder for all that comes of it.")] = Path("permfc-bench"),
     only: Annotated[list[str] | None, typer.Option("--only", help="A benchmark, rtl or accounting; may be repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Training runs of each retrained row; the median counts.")] = 3,
-    train: Annotated[bool, typer.Option("--train/--no-train", help="Train what has not been trained yet; hours for all.")] = True,
+    train: Annotated[bool, typer.Option("--train/--no-train", help="Train what has not been trained yet; an hour or two for all.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Compare permfc with other ways to store weights, on real networks and data.
