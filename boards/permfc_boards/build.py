@@ -98,7 +98,7 @@ def build(
     sources = {name: plan.files[name] for name in (f"{NAME}.il", _CONSTRAINTS[family])}
     sources = {name: text if isinstance(text, str) else text.decode() for name, text in sources.items()}
     script = "\n".join([f"read_rtlil {NAME}.il", *mapping_commands(board.device, NAME), ""])
-    folder = folder or build_folder("build", board.name, repr(board.device), script, *sources.values())
+    folder = folder or build_folder("build", board.name, repr(board.device), script, *_ROUTE_OPTIONS[family], *sources.values())
     synthesise_netlist(folder, sources, script, progress)
     reports = route_seeds(folder, board.device, seeds, _ROUTE_OPTIONS[family], progress)
     fmax = {seed: clock_mhz(report) for seed, report in reports.items()}
