@@ -24,7 +24,7 @@ NAME = "top"
 # By family: the constraint file of Amaranth's build plan, nextpnr's options, and the tool that turns its result into a bitstream.
 _CONSTRAINTS = {"ecp5": f"{NAME}.lpf", "ice40": f"{NAME}.pcf"}
 _ROUTE_OPTIONS = {
-    # nextpnr's own weight of 10 costs ULX3S-85F 4 to 10 MHz, and two of five seeds their 100 MHz.
+    # nextpnr's own weight of 10 costs ULX3S-85F 2 to 9 MHz, and two of five seeds their 100 MHz.
     "ecp5": ("--lpf", f"{NAME}.lpf", "--textcfg", NAME + "-{seed}.config", "--placer-heap-timingweight", "30"),
     "ice40": ("--pcf", f"{NAME}.pcf", "--asc", NAME + "-{seed}.asc"),
 }
