@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from permfc import datasets
-from permfc.compress import compress
+from permfc.compression.compress import compress
+from permfc.compression.targets import percent_right
 from permfc.errors import InputError
+from permfc.image.layout import image_layout
 from permfc.importers import load_model
-from permfc.layout import image_layout
-from permfc.targets import percent_right
 
 CASES = (  # network, target bits
     ("mnist_lenet300100", 2.6),

@@ -18,12 +18,12 @@ from rich.table import Table
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from permfc.compress import compress
+from permfc.compression.compress import compress
 from permfc.config import EngineConfig
+from permfc.device.serial import open_serial
 from permfc.image import pack
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc.network import Network
-from permfc.serial_device import open_serial
 from permfc_boards.boards import BOARD_NAMES, board
 from permfc_boards.simulation.simulated_board import SimulatedBoard
 from permfc_cli.demo.training import digits

@@ -17,7 +17,7 @@ from program import run_program
 from rich.console import Console
 from rich.table import Table
 
-from permfc.compress import compress
+from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.image import predicted_traffic
 from permfc.importers import FloatLayer, FloatNetwork

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from permfc import model_file
 from permfc.config import EngineConfig
 from permfc.datasets import mnist
+from permfc.image import model_file
 from permfc.memory import CommandTrace, Energy, Memory, energy, memory
 from permfc_sim.device import SimDevice
 

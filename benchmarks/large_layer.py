@@ -34,7 +34,7 @@ def weights(case: str) -> np.ndarray:
 
 def measure(case: str) -> dict[str, object]:
     """Compress and pack once."""
-    from permfc.compress import compress
+    from permfc.compression.compress import compress
     from permfc.config import EngineConfig
     from permfc.image import pack
     from permfc.importers import FloatLayer, FloatNetwork

@@ -15,7 +15,7 @@ import time
 import numpy as np
 from program import run_program
 
-from permfc.serial_device import open_serial
+from permfc.device.serial import open_serial
 from permfc_boards.boards import BOARD_NAMES, board
 from permfc_boards.simulation.simulated_board import SimulatedBoard
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from permfc.config import EngineConfig
-from permfc.layout import image_layout
+from permfc.image.layout import image_layout
 from permfc.memory import Command, CommandTrace, Memory, memory
 from permfc.network import Network
 from permfc_sim.device import SimDevice

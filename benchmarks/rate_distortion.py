@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from permfc.activations import correction
-from permfc.compress import compress
+from permfc.compression.compress import compress
+from permfc.compression.statistics import correction
+from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
-from permfc.layout import image_layout
 from permfc_cli.bench.minilm import MiniLmLayer, minilm_layers
 from permfc_cli.bench.peers import PEERS
 

@@ -22,11 +22,11 @@ from program import run_program
 from rich.console import Console
 from rich.table import Table
 
-from permfc import model_file
-from permfc.compress import compress
+from permfc.compression.compress import compress
 from permfc.config import EngineConfig
+from permfc.image import model_file
+from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
-from permfc.layout import image_layout
 from permfc.memory import Memory, literature_energy, memory
 from permfc.network import Network
 from permfc_sim.simulate import Simulation, simulate

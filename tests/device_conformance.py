@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from networks import random_inputs
-from permfc.device import Device
+from permfc.device.base import Device
 from permfc.errors import DeviceError, InputError
 from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
 from permfc.image import pack, predicted_traffic

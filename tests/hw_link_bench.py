@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from hw_bench import stream_get, stream_put, wait
 from permfc.config import EngineConfig
+from permfc.device.link.protocol import ESCAPE, ESCAPE_XOR, FLAG, REPLY_HEADER, REQUEST_HEADER, Command, Status
 from permfc.format import Control, Register
-from permfc.link.protocol import ESCAPE, ESCAPE_XOR, FLAG, REPLY_HEADER, REQUEST_HEADER, Command, Status
 from permfc_hw.link.config import LinkConfig
 
 CLOCKS_PER_BIT = 8

@@ -9,9 +9,9 @@ import numpy as np
 
 from hw_bench import stream_put, wait
 from networks import random_composition
-from permfc.codec import NIBBLE_LENGTHS, NIBBLE_LEVELS, encode, encode_class, level_table, level_tables
 from permfc.format import MAX_SPARSE_LEVELS
-from permfc.segments import Segments
+from permfc.image.codec import NIBBLE_LENGTHS, NIBBLE_LEVELS, encode, encode_class, level_table, level_tables
+from permfc.network.segments import Segments
 from permfc_hw.round_control import RoundControl
 
 SIZES = (1, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 33, 64)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from permfc.network import Kind, Layer, Network, Segments
-from permfc.sparse import most_rice
+from permfc.network.sparse import most_rice
 
 ALL_KINDS = (Kind.PREFIX, Kind.PREFIX, Kind.SPARSE, Kind.SPARSE, Kind.DENSE8, Kind.EMPTY)  # twice what has the most variety
 SPREAD = 60  # standard deviation that requantised results should have

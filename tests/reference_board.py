@@ -14,12 +14,12 @@ import numpy as np
 
 from permfc import image
 from permfc.config import EngineConfig
+from permfc.device.link.frames import FrameDecoder, encode
+from permfc.device.link.protocol import CRC_BYTES, LINK_VERSION, Command, Identity, Status
 from permfc.errors import PermfcError
 from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
 from permfc.format import Status as EngineStatus
 from permfc.image import predicted_traffic
-from permfc.link.frames import FrameDecoder, encode
-from permfc.link.protocol import CRC_BYTES, LINK_VERSION, Command, Identity, Status
 
 CONFIG = EngineConfig(lanes=4, bus_bits=16)
 IDENTITY = Identity(

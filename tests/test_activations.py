@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from permfc.activations import (
+from permfc.compression.scaling import hidden_steps, input_steps, row_scales
+from permfc.compression.statistics import (
     Statistics,
     assumed_samples,
     calibration_samples,
@@ -19,7 +20,6 @@ from permfc.activations import (
 )
 from permfc.errors import InputError
 from permfc.importers import FloatLayer, FloatNetwork
-from permfc.scaling import hidden_steps, input_steps, row_scales
 
 
 def small_network() -> FloatNetwork:

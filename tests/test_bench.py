@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from permfc import compress, model_file
+from permfc.compression import compress
 from permfc.config import EngineConfig
+from permfc.image import model_file
 from permfc.importers import FloatNetwork, load_model
 from permfc_cli.bench import cells, command, gates, methods, problems
 from permfc_cli.bench.measure import CONFIG, measure_image, measure_stored, with_weights

@@ -11,9 +11,9 @@ import pytest
 from device_conformance import CHECKS
 from link_faults import Faults
 from networks import random_inputs
+from permfc.device.selftest import small_network
+from permfc.device.serial import SerialDevice, open_serial
 from permfc.errors import LinkError
-from permfc.selftest import small_network
-from permfc.serial_device import SerialDevice, open_serial
 from permfc_boards.boards import board
 from permfc_boards.simulation.simulated_board import SimulatedBoard
 from test_board_system import SMALL

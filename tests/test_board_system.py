@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from networks import random_network
+from permfc.device.serial import open_serial
 from permfc.errors import DeviceError
 from permfc.image import pack
-from permfc.serial_device import open_serial
 from permfc_boards.boards import board
 from permfc_boards.simulation.simulated_board import SimulatedBoard
 

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from command_line import fail, succeed
 from networks import random_network
-from permfc import image, model_file
+from permfc import image
 from permfc.config import EngineConfig
+from permfc.image import model_file
 from permfc_cli import console
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]

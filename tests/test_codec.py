@@ -9,9 +9,20 @@ from hypothesis import strategies as st
 
 from networks import random_segments
 from permfc import FormatError, Kind
-from permfc.codec import code_aux, decode, encode, encode_class, feature_words, join_nibbles, lane_words, level_table, level_tables, split_nibbles
-from permfc.huffman import canonical_codes, code_lengths
-from permfc.segments import Segments
+from permfc.image.codec import (
+    code_aux,
+    decode,
+    encode,
+    encode_class,
+    feature_words,
+    join_nibbles,
+    lane_words,
+    level_table,
+    level_tables,
+    split_nibbles,
+)
+from permfc.network.huffman import canonical_codes, code_lengths
+from permfc.network.segments import Segments
 
 seeds = st.integers(0, 2**32 - 1)
 outputs_of_block = st.one_of(st.integers(1, 40), st.sampled_from([77, 300, 512]))
@@ -46,7 +57,7 @@ def test_the_level_table_alone_decodes(seed, outputs, levels, bus_bits):
 
 
 def test_many_segments_take_several_chunks(monkeypatch):
-    monkeypatch.setattr("permfc.codec.CHUNK", 100)
+    monkeypatch.setattr("permfc.image.codec.CHUNK", 100)
     segments = random_segments(np.random.default_rng(1), Kind.PREFIX, 0, 17, 33, 9)
     coded = encode_class(segments, 16)
     assert coded[16].tobytes() == written_out(segments.indices[16], segments.lengths, 16)

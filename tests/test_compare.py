@@ -10,10 +10,9 @@ import pytest
 
 from command_line import fail, succeed
 from networks import random_network
-from permfc import model_file
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError
-from permfc.image import predicted_traffic
+from permfc.image import model_file, predicted_traffic
 from permfc.memory import IdlePolicy, memory
 from permfc.memory.comparison import compare
 from permfc.memory.layouts import EIE_PES, Dense, Eie, Permfc, Stretch, eie_entries, layouts

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from permfc.compress import compress
+from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.errors import InputError, ModelError
 from permfc.image import pack, required
+from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
-from permfc.layout import image_layout
 from permfc.network import Kind
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ import pytest
 import permfc
 from device_conformance import CHECKS, Check
 from networks import random_network
-from permfc.device import Device
+from permfc.device.base import Device
 from permfc.errors import LinkError
 from permfc.network import Network
 from reference_board import ReferenceBoard, Terminal

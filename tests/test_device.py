@@ -7,7 +7,7 @@ import pytest
 
 from networks import random_network
 from permfc.config import EngineConfig
-from permfc.device import ERROR_SENTENCES, Counters, Device
+from permfc.device.base import ERROR_SENTENCES, Counters, Device
 from permfc.errors import DeviceError
 from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from permfc.compress import compress
+from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.datasets import mnist, trained_network
 from permfc.importers.arrays import network_from_arrays

@@ -11,10 +11,11 @@ import pytest
 
 from command_line import fail, succeed
 from engine_cases import check_run
-from permfc import datasets, model_file
-from permfc.compress import compress
+from permfc import datasets
+from permfc.compression.compress import compress
 from permfc.errors import InputError, ModelError, ToolError
-from permfc.features import FeatureNetwork
+from permfc.graph.features import FeatureNetwork
+from permfc.image import model_file
 from permfc.network import Network
 
 torch = pytest.importorskip("torch")

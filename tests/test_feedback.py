@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from permfc.classes import EMPTY, ClassFit, packed_features
-from permfc.covariance import feature_groups, shrunk_covariance, unexplained_share, upper_factor
-from permfc.feedback import compensated, fed_back
-from permfc.quantiser import Quantiser
-from permfc.storage import Storage
+from permfc.compression.classes import EMPTY, ClassFit, packed_features
+from permfc.compression.covariance import feature_groups, shrunk_covariance, unexplained_share, upper_factor
+from permfc.compression.feedback import compensated, fed_back
+from permfc.compression.overhead import Storage
+from permfc.compression.quantiser import Quantiser
 
 
 def correlated(samples: int, features: int, seed: int = 0, factors: int = 6) -> np.ndarray:

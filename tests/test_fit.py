@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from permfc.allocation import fit_to_target, search_slope
-from permfc.assembly import bare_layer
-from permfc.classes import DENSE, EMPTY, ClassFit
-from permfc.fit import PREFIX, huffman_lengths, quantise_profiles
-from permfc.huffman import code_lengths
+from permfc.compression.allocation import fit_to_target, search_slope
+from permfc.compression.assembly import bare_layer
+from permfc.compression.classes import DENSE, EMPTY, ClassFit
+from permfc.compression.overhead import Storage
+from permfc.compression.quantiser import Quantiser, _distinct
+from permfc.compression.sequences import PREFIX, huffman_lengths, quantise_profiles
+from permfc.compression.sparse_sequences import _mean_bits, choose_nonzeros, quantise_sparse
 from permfc.network import Kind
-from permfc.quantiser import Quantiser, _distinct
-from permfc.sparse import sparse_bits
-from permfc.sparse_fit import _mean_bits, choose_nonzeros, quantise_sparse
-from permfc.storage import Storage
+from permfc.network.huffman import code_lengths
+from permfc.network.sparse import sparse_bits
 
 
 def normal_profile(ranks: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from permfc.huffman import canonical_codes, code_lengths
+from permfc.network.huffman import canonical_codes, code_lengths
 
 positive_counts = st.lists(st.one_of(st.integers(1, 4), st.integers(1, 5000)), min_size=1, max_size=16)
 

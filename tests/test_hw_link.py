@@ -10,8 +10,8 @@ import pytest
 
 from hw_bench import run_bench, stream_get, stream_put, wait
 from hw_link_bench import CONFIG, LINK, Host, Memory, Registers, request
+from permfc.device.link.protocol import BYTES_PER_REQUEST, LINK_VERSION, Command, Identity, Status
 from permfc.format import VERSION, Register
-from permfc.link.protocol import BYTES_PER_REQUEST, LINK_VERSION, Command, Identity, Status
 from permfc_hw.link import executor
 from permfc_hw.link.config import LinkConfig
 from permfc_hw.link.host_link import HostLink

@@ -12,8 +12,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw_bench import LONG_STALLS, run_bench, stalls, stream_get, stream_put, strobe, wait
 from hw_link_bench import frame, receive_byte
+from permfc.device.link.protocol import ESCAPE, ESCAPE_XOR, FLAG
 from permfc.errors import ConfigError
-from permfc.link.protocol import ESCAPE, ESCAPE_XOR, FLAG
 from permfc_hw.link.config import MOST_BAUD_ERROR, LinkConfig
 from permfc_hw.link.deframer import Deframer
 from permfc_hw.link.receive_buffer import Entry, ReceiveBuffer

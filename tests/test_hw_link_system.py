@@ -12,8 +12,8 @@ from hw_link_bench import Host
 from networks import random_inputs, random_network
 from permfc import image
 from permfc.config import EngineConfig
+from permfc.device.link.protocol import Command, Status
 from permfc.format import MAGIC, Control, ErrorCode, Register
-from permfc.link.protocol import Command, Status
 from permfc_hw.link.config import LinkConfig
 from permfc_hw.link.system import System
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from networks import network_of, random_inputs, random_layer, random_network, random_segments
 from permfc import ConfigError, EngineConfig, InputError, Kind, Layer, Network, Segments
-from permfc.codec import sparse_bits
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag
 from permfc.image import pack, parse, predicted_traffic, required, size_report
-from permfc.layout import image_layout
+from permfc.image.codec import sparse_bits
+from permfc.image.layout import image_layout
 
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.lists(st.one_of(st.integers(1, 60), st.just(77)), min_size=2, max_size=4)

@@ -13,7 +13,7 @@ from networks import network_of, random_layer, random_network
 from permfc import EngineConfig, FormatError, Kind, Layer, Segments
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, BlockFlag
 from permfc.image import pack, parse
-from permfc.layout import image_layout
+from permfc.image.layout import image_layout
 
 BUS_BYTES = 8
 NETWORK = network_of(

@@ -10,8 +10,8 @@ import pytest
 
 from link_faults import Faults
 from networks import random_inputs, random_network
+from permfc.device.serial import SerialDevice
 from permfc.errors import LinkError
-from permfc.serial_device import SerialDevice
 from reference_board import DirectLine, ReferenceBoard
 
 NETWORK = random_network(8, [120, 200, 150], classes=1)

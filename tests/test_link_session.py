@@ -15,15 +15,16 @@ import serial
 import permfc
 from command_line import fail, succeed
 from networks import random_inputs, random_network
-from permfc import image, model_file
+from permfc import image
+from permfc.device.link import frames
+from permfc.device.link.protocol import LINK_VERSION, Command
+from permfc.device.link.serial_line import SerialLine
+from permfc.device.link.session import Refusal, Session
+from permfc.device.selftest import selftest
+from permfc.device.serial import PIECE_BYTES, SerialDevice
 from permfc.errors import ConfigError, DeviceError, LinkError, PortError, VersionError
 from permfc.format import MAGIC, Register
-from permfc.link import frames
-from permfc.link.protocol import LINK_VERSION, Command
-from permfc.link.serial_line import SerialLine
-from permfc.link.session import Refusal, Session
-from permfc.selftest import selftest
-from permfc.serial_device import PIECE_BYTES, SerialDevice
+from permfc.image import model_file
 from reference_board import CONFIG, IDENTITY, DirectLine, ReferenceBoard, Terminal
 
 NETWORK = random_network(6, [30, 40, 12])

@@ -11,10 +11,10 @@ import pytest
 
 from command_line import fail, succeed
 from networks import random_network
-from permfc import model_file
 from permfc.config import EngineConfig
 from permfc.errors import ConfigError
-from permfc.layout import image_layout
+from permfc.image import model_file
+from permfc.image.layout import image_layout
 from permfc.memory import IdlePolicy, Memory, memory
 from permfc_sim.simulate import Simulation, simulate
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from networks import random_inputs, random_network
 from permfc import EngineConfig, FormatError, Kind, Network
 from permfc.image import pack
-from permfc.model_file import from_bytes, load, save, to_bytes
+from permfc.image.model_file import from_bytes, load, save, to_bytes
 
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.lists(st.one_of(st.integers(1, 60), st.just(77)), min_size=2, max_size=4)

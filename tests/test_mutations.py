@@ -8,10 +8,10 @@ import pytest
 from engine_cases import check_run, sane
 from networks import random_inputs, random_network
 from permfc.config import EngineConfig
-from permfc.device import IMAGE_ADDRESS
+from permfc.device.base import IMAGE_ADDRESS
 from permfc.errors import DeviceError
 from permfc.image import pack
-from permfc.layout import image_layout
+from permfc.image.layout import image_layout
 from permfc.network import Kind, Network
 from permfc_hw.verilog import engine_verilog
 from permfc_sim.device import SimDevice

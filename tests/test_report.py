@@ -7,8 +7,8 @@ import numpy as np
 from networks import random_network
 from permfc.config import EngineConfig
 from permfc.image import pack
+from permfc.image.report import network_report
 from permfc.network import Kind
-from permfc.report import network_report
 
 
 def test_report_agrees_with_the_image_and_the_weights() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from command_line import fail, succeed
 from networks import random_network
-from permfc import model_file
+from permfc.image import model_file
 from permfc_cli import console
 from permfc_cli.report.charts import Bar, bar_chart
 from permfc_cli.report.page import Section, html_table, page

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from networks import random_sparse
 from permfc import FormatError, Kind, ModelError, Segments
-from permfc.codec import decode, encode_class, lane_words, level_tables, sparse_bits, sparse_code, sparse_table
-from permfc.sparse import code_lengths, most_rice
+from permfc.image.codec import decode, encode_class, lane_words, level_tables, sparse_bits, sparse_code, sparse_table
+from permfc.network.sparse import code_lengths, most_rice
 
 seeds = st.integers(0, 2**32 - 1)
 outputs_of_block = st.one_of(st.integers(1, 40), st.sampled_from([77, 300, 512]))
@@ -120,8 +120,8 @@ def test_a_segment_by_hand():
 def test_many_segments_take_several_chunks(monkeypatch):
     segments = random_sparse(np.random.default_rng(1), 0, 17, 33)
     at_once = encode_class(segments, 16), sparse_bits(segments.indices, segments.levels.size, segments.rice)
-    monkeypatch.setattr("permfc.codec.CHUNK", 100)
-    monkeypatch.setattr("permfc.sparse.CHUNK", 100)
+    monkeypatch.setattr("permfc.image.codec.CHUNK", 100)
+    monkeypatch.setattr("permfc.network.sparse.CHUNK", 100)
     np.testing.assert_array_equal(encode_class(segments, 16), at_once[0])
     np.testing.assert_array_equal(sparse_bits(segments.indices, segments.levels.size, segments.rice), at_once[1])
     table = level_tables(segments)[0]

@@ -11,7 +11,7 @@ from cocotb_runner import run_cocotb
 from networks import random_inputs, random_network
 from permfc.config import EngineConfig
 from permfc.image import pack, predicted_traffic
-from permfc.layout import image_layout
+from permfc.image.layout import image_layout
 from permfc_hw.verilog import engine_verilog
 from permfc_sim.memories import HDL
 

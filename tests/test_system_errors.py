@@ -8,11 +8,11 @@ import pytest
 from engine_cases import check_run
 from networks import random_inputs, random_network
 from permfc.config import EngineConfig
-from permfc.device import IMAGE_ADDRESS
+from permfc.device.base import IMAGE_ADDRESS
 from permfc.errors import ConfigError, DeviceError, FormatError, InputError
 from permfc.format import BLOCK_HEADER, IMAGE_HEADER, Control, ErrorCode, Register
 from permfc.image import pack
-from permfc.layout import image_layout
+from permfc.image.layout import image_layout
 from permfc.network import Kind, Network
 from permfc_sim.device import SimDevice
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from command_line import fail, succeed
-from permfc import targets
-from permfc.compress import compress
+from permfc.compression import targets
+from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.errors import InputError, ModelError
 from permfc.image import size_report

@@ -12,12 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="retraining needs torch")
 
-from permfc import model_file  # noqa: E402
 from permfc.config import EngineConfig  # noqa: E402
 from permfc.datasets import Dataset  # noqa: E402
 from permfc.errors import InputError, ModelError  # noqa: E402
-from permfc.image import pack  # noqa: E402
-from permfc.sparse import sparse_bits  # noqa: E402
+from permfc.image import model_file, pack  # noqa: E402
+from permfc.network.sparse import sparse_bits  # noqa: E402
 from permfc.train import export, permute_model, projection, recipes  # noqa: E402
 from permfc.train.loop import Samples, Schedule, train  # noqa: E402
 from permfc.train.pipeline import Plan, float_head  # noqa: E402

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from permfc.config import EngineConfig
-from permfc.device import Device
+from permfc.device.base import Device
 from permfc.errors import ConfigError, DeviceError, LinkError
 from permfc.format import Register, Status
 from permfc.memory import CommandTrace, Memory

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from permfc.config import EngineConfig
-from permfc.layout import ImageLayout, image_layout
+from permfc.image.layout import ImageLayout, image_layout
 from permfc.memory import CommandTrace, DramPart, Memory
 from permfc.memory.controller import command_stream
 from permfc.memory.energy import Energy, literature_energy

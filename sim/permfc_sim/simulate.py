@@ -9,7 +9,7 @@ import numpy as np
 
 from permfc.config import EngineConfig
 from permfc.image import Traffic, check_fits, predicted_traffic
-from permfc.layout import image_layout
+from permfc.image.layout import image_layout
 from permfc.memory import IdlePolicy, Memory
 from permfc.network import Network
 from permfc.progress import Progress

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .compression.compress import compress
 from .config import EngineConfig
+from .device.opening import open
 from .errors import ConfigError, DeviceError, FormatError, InputError, LinkError, ModelError, PermfcError, PortError, ToolError, VersionError
 from .network import Kind, Layer, Network, Segments
-from .opening import open
 
 __all__ = [
     "ConfigError",
@@ -23,5 +24,6 @@ __all__ = [
     "Segments",
     "ToolError",
     "VersionError",
+    "compress",
     "open",
 ]

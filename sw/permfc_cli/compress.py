@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from permfc import model_file, targets
-from permfc.compress import compress as compress_model
+from permfc.compression import targets
+from permfc.compression.compress import compress as compress_model
 from permfc.errors import InputError, ModelError
+from permfc.image import model_file
 from permfc.network import Network
 from permfc.progress import Progress
 

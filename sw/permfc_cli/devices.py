@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from serial.tools import list_ports
 
+from permfc.device.link.protocol import Identity
+from permfc.device.serial import DEFAULT_BAUD, open_serial
 from permfc.errors import DeviceError
-from permfc.link.protocol import Identity
-from permfc.serial_device import DEFAULT_BAUD, open_serial
 
 from . import console
 from .options import AsJson

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from permfc.features import FeatureNetwork
+from permfc.graph.features import FeatureNetwork
 
 from . import console, inputs
 from .options import AsJson, LayerNames

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from permfc.config import EngineConfig
+from permfc.image.report import NetworkReport, network_report
 from permfc.network import Kind, Network
-from permfc.report import NetworkReport, network_report
 
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from rich.markup import escape
 
-from permfc import image, model_file
+from permfc import image
 from permfc.errors import FormatError, InputError
 from permfc.files import read_file
 from permfc.format import MAGIC
+from permfc.image import model_file
 from permfc.importers import FloatNetwork, load_model
 from permfc.network import Network
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from permfc import image, model_file
+from permfc import image
 from permfc.files import write_file
+from permfc.image import model_file
 
 from .engine_options import EngineChoice, takes_engine
 from .info import describe

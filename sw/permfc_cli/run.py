@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import permfc
-from permfc.device import Counters
+from permfc.device.base import Counters
 from permfc.errors import DeviceError
 
 from . import console, inputs

@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 import permfc
+from permfc.device.selftest import selftest as checks_of
 from permfc.errors import DeviceError
-from permfc.selftest import selftest as checks_of
 
 from . import console, inputs
 from .options import AsJson, DeviceName

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from permfc.device.link.protocol import LINK_VERSION, Identity
 from permfc.errors import ConfigError
 from permfc.format import IMAGE_ALIGNMENT, VERSION
-from permfc.link.protocol import LINK_VERSION, Identity
 
 FEWEST_CLOCKS_PER_BIT = 8
 MOST_BAUD_ERROR = 0.025  # the line is sampled in the middle of a bit: over ten bits the two ends may differ by less than half a bit in all

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from permfc.link.protocol import ESCAPE, ESCAPE_XOR, FLAG
+from permfc.device.link.protocol import ESCAPE, ESCAPE_XOR, FLAG
 
 from .serial_crc import SerialCrc
 

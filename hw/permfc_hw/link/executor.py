@@ -8,9 +8,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
+from permfc.device.link.protocol import IDENTITY, PATIENCE_CYCLES, Command, Status
 from permfc.format import Control, Register
 from permfc.format import Status as EngineStatus
-from permfc.link.protocol import IDENTITY, PATIENCE_CYCLES, Command, Status
 
 from .config import LinkConfig
 from .operands import WORD_BYTES, Operands

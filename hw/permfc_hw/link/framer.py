@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from permfc.link.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
+from permfc.device.link.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
 
 # Places in a frame, in the order in which they are sent; PAYLOAD stands for all its bytes.
 OPENING, SEQUENCE, STATUS, NEXT, PAYLOAD, CRC = range(6)

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from permfc.link.protocol import CRC_BYTES
+from permfc.device.link.protocol import CRC_BYTES
 
 from ..memory import PLAIN, registered_read
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from permfc.link.protocol import CRC_POLYNOMIAL, CRC_RESIDUE
+from permfc.device.link.protocol import CRC_POLYNOMIAL, CRC_RESIDUE
 
 CRC_BITS = 32
 

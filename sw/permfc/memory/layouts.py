@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..layout import image_layout
+from ..image.layout import image_layout
 from ..network import Layer, Network
 from .reads import Reads
 

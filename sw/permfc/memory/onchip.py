@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from ..config import EngineConfig
-from ..layout import image_layout
+from ..image.layout import image_layout
 from ..network import Network, check_activations
 
 # Picojoules in 45 nm at 0.9 V: M. Horowitz, "Computing's Energy Problem (and what we can do about it)", ISSCC 2014, figure 1.1.9 (adders,

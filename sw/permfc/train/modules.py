@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..activations import requantisation
-from ..assembly import storable_bias
+from ..compression.assembly import storable_bias
+from ..compression.statistics import requantisation
 from ..errors import InputError, ModelError
 from . import projection, size
 

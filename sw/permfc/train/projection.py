@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ..sparse import LEVEL_CODE_BITS, most_rice, sparse_bits
+from ..network.sparse import LEVEL_CODE_BITS, most_rice, sparse_bits
 
 _BISECTIONS = 50
 MOST_EXTRA = 8  # nonzero weights beyond the bound; hardly a segment has room for more

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .. import datasets, model_file
+from .. import datasets
 from ..config import EngineConfig
 from ..datasets import Dataset
 from ..errors import InputError
 from ..files import write_file
-from ..image import pack, required
+from ..image import model_file, pack, required
 from ..progress import Progress
 from . import size
 from .loop import Schedule

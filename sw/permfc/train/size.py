@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, padded
-from ..layout import host_dtype
+from ..image.layout import host_dtype
 
 WORD_BITS = 16  # the narrowest bus wastes least
 WORD_BYTES = WORD_BITS // 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from permfc.errors import ToolError
-from permfc.huffman import code_lengths
+from permfc.network.huffman import code_lengths
 
 from .peers import Stored
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from permfc import datasets, model_file
+from permfc import datasets
+from permfc.compression.targets import percent_right
 from permfc.config import EngineConfig
 from permfc.errors import FormatError, ToolError
 from permfc.files import write_file
-from permfc.targets import percent_right
+from permfc.image import model_file
 
 GATES = "rtl"
 RUN = "lenet-300-100-r100-s0"

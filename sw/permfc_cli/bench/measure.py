@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from permfc.compression.targets import percent_right
 from permfc.config import EngineConfig
 from permfc.image import size_report
+from permfc.image.layout import image_layout
+from permfc.image.traffic import predicted_traffic
 from permfc.importers.float_network import FloatNetwork
-from permfc.layout import image_layout
 from permfc.network import Network
-from permfc.targets import percent_right
-from permfc.traffic import predicted_traffic
 
 from .peers import Stored
 from .problems import Problem

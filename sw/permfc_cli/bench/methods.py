@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from permfc.compress import compress
-from permfc.targets import percent_right
+from permfc.compression.compress import compress
+from permfc.compression.targets import percent_right
 
 from .deep_compression import deep_compression, pruned
 from .gptq import gptq

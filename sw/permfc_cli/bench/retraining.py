@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from permfc import datasets, model_file
+from permfc import datasets
 from permfc.errors import ToolError
+from permfc.image import model_file
 from permfc.importers import load_model
 
 from .convolutions import convolved

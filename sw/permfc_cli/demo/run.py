@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from permfc import model_file, plots
-from permfc.compress import compress
+from permfc import plots
+from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.errors import DeviceError
 from permfc.files import write_file
-from permfc.image import pack
+from permfc.image import model_file, pack
+from permfc.image.report import NetworkReport, network_report
 from permfc.importers import load_model
 from permfc.network import Network
 from permfc.progress import Progress
-from permfc.report import NetworkReport, network_report
 
 from .training import Digits, digits, train
 

@@ -11,10 +11,10 @@ import typer
 
 from permfc.errors import DeviceError, InputError
 from permfc.files import write_file
+from permfc.image.report import network_report
 from permfc.memory import MEMORY_NAMES, IdlePolicy
 from permfc.memory import memory as named_memory
 from permfc.memory.comparison import compare
-from permfc.report import network_report
 
 from .. import console, inputs
 from ..engine_options import EngineChoice, takes_engine

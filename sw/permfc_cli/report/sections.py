@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from permfc.config import EngineConfig
+from permfc.image.report import network_report
 from permfc.memory import Memory
 from permfc.memory.energy import literature_energy
 from permfc.network import Network
-from permfc.report import network_report
 
 from .. import console, info
 from .. import simulate as simulation_tables

@@ -1,0 +1,1 @@
+"""From a trained float network to a compressed one: scales, classes and sequences, feedback of errors, integers."""

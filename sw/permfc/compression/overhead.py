@@ -1,0 +1,64 @@
+"""What an image holds beside its segments, in bits: the fixed costs that the fit weighs against error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, padded, words
+from ..image.layout import host_dtype
+from ..network import Kind, block_rows
+
+ANY_KIND = frozenset(Kind)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a layer is stored.
+
+    Members
+    -------
+    block_outputs, word_bits : int
+        Most outputs of a block, and the bus width.
+    levels : int
+        Most levels of a sequence; below 16, no feature is stored as dense8.
+    kinds : set of Kind
+        Kinds of class that may be used; EMPTY always may.
+    multipliers : bool
+        Whether the outputs have multipliers of their own: not if the results are raw.
+    inputs : int
+        Inputs of the network if this is its first layer, whose class numbers an image holds; 0 for other layers.
+    """
+
+    block_outputs: int
+    word_bits: int
+    levels: int = MAX_LEVELS
+    kinds: frozenset[Kind] = ANY_KIND
+    multipliers: bool = True
+    inputs: int = 0
+
+    def may_use(self, kind: Kind) -> bool:
+        """Whether a class may be of this kind."""
+        return kind is Kind.EMPTY or kind in self.kinds and (kind is not Kind.DENSE8 or self.levels == MAX_LEVELS)
+
+    def whole_words(self, bits: int) -> int:
+        """Bits of the words that hold ``bits``, an integer or an array."""
+        return words(bits, self.word_bits) * self.word_bits
+
+    def block_rows(self, outputs: int) -> list[slice]:
+        """The outputs of each block."""
+        return block_rows(outputs, self.block_outputs)
+
+    def header_bits(self, outputs: int, slots: int) -> int:
+        """Bits of a layer of ``outputs`` outputs with so many class slots, beside its segments."""
+        blocks = sum(self._block_bits(rows.stop - rows.start, slots) for rows in self.block_rows(outputs))
+        return blocks + self.inputs * (slots - 1).bit_length()
+
+    def _block_bits(self, outputs: int, slots: int) -> int:
+        regions = (BLOCK_HEADER.itemsize, CLASS_INFO.itemsize * slots, LEVEL_ENTRY.itemsize * MAX_LEVELS * slots, 2 * outputs,
+                   2 * outputs * self.multipliers)
+        return 8 * sum(padded(size, self.word_bits // 8) for size in regions)
+
+
+def fixed_bits(inputs: int, outputs: int, word_bits: int) -> int:
+    """Bits of an image outside of its layers: its header, and the host section without the class numbers of the inputs."""
+    return 8 * (padded(IMAGE_HEADER.itemsize, word_bits // 8) + host_dtype(inputs, outputs, 0).itemsize + 1)

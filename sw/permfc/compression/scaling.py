@@ -1,0 +1,101 @@
+"""The free scales of a network: a step for every activation and a scale for every row of weights.
+
+Every output has its own requantisation multiplier, so hidden features may have steps of their own, and rows may be scaled at will before
+levels are chosen. Both are chosen such that the weights of a layer look alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..importers.float_network import FloatLayer, FloatNetwork
+from .statistics import Statistics, importance
+
+_MOST_COARSENING = 4.0   # a hidden feature keeps at least 127 / 4 steps
+_ROW_NORM_SHARE = 0.7    # between scaling rows to equal norm (1) and to equal sensitivity (0); found by experiment
+_ROW_RANGE = 64.0        # rows' scales stay within this factor of the median, so that multipliers keep their precision
+_TINY = 1e-30
+
+
+@dataclass(eq=False)
+class ScaledLayer:
+    """A layer's weights in units in which all errors count alike.
+
+    Members
+    -------
+    source : FloatLayer
+    weights : float32 [M, N]
+        source.weight * steps / rows.
+    steps : float64 [N]
+        Value of one step of each feature.
+    rows : float64 [M]
+    importance : float64 [N]
+    """
+
+    source: FloatLayer
+    weights: np.ndarray
+    steps: np.ndarray
+    rows: np.ndarray
+    importance: np.ndarray
+
+    @property
+    def energy(self) -> float:
+        """Value of the error of leaving out all weights."""
+        return float(np.einsum("mn,mn,n->", self.weights, self.weights, self.importance, optimize=False))
+
+
+def scale_layers(network: FloatNetwork, statistics: list[Statistics], real_samples: int) -> list[ScaledLayer]:
+    """Scale all layers, so that the mean energy of a weight is 1."""
+    scaled = []
+    for number, (layer, stats) in enumerate(zip(network, statistics, strict=True)):
+        steps = hidden_steps(layer.weight, stats) if number else input_steps(stats)
+        matters = importance(stats, steps, real_samples)
+        weights = layer.weight * steps.astype(np.float32)
+        rows = row_scales(weights, matters, stats.sensitivity)
+        weights /= rows[:, None].astype(np.float32)
+        scaled.append(ScaledLayer(layer, weights, steps, rows, matters))
+    mean_energy = sum(layer.energy for layer in scaled) / network.weight_count
+    if mean_energy > 0:  # slopes and errors near 1, whatever the scale of weights and inputs
+        for layer in scaled:
+            layer.rows *= np.sqrt(mean_energy)
+            layer.weights /= np.float32(np.sqrt(mean_energy))
+    return scaled
+
+
+def input_steps(statistics: Statistics) -> np.ndarray:
+    """The one step of all inputs of the network, repeated, float64 [N]."""
+    peak = float(statistics.peak.max())
+    return np.full(len(statistics.peak), (peak if peak > 0 else 1.0) / 127.0)
+
+
+def hidden_steps(weight: np.ndarray, statistics: Statistics) -> np.ndarray:
+    """A step for every hidden feature, float64 [N], that brings its column of ``weight`` [M, N] towards the norm of the others.
+
+    A coarse step on a feature with small weights costs nothing: rounding errors then reach the outputs equally from all features
+    (cross-layer equalisation, Nagel et al. 2019).
+    """
+    norm = np.sqrt(np.square(weight, dtype=np.float64).sum(axis=0))
+    finest = statistics.peak / 127.0
+    alive = (finest > 0) & (norm > 0)
+    if not alive.any():
+        return np.full(len(finest), 1.0 / 127.0)
+    common = (finest * norm)[alive].max()
+    steps = np.full(len(finest), finest[alive].max())
+    steps[alive] = np.clip(common / norm[alive], finest[alive], _MOST_COARSENING * finest[alive])
+    return steps
+
+
+def row_scales(weight: np.ndarray, importance: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
+    """The scale of every row of ``weight`` [M, N], float64 [M].
+
+    Divided by it, rows have similar norms, and an error counts about the same in all of them: one unit of squared error, times a
+    feature's importance, is one unit of squared change of the network's results, on average.
+    """
+    norm = np.sqrt(np.square(weight, dtype=np.float64) @ importance / max(importance.sum(), _TINY))
+    matters = sensitivity + 1e-3 * sensitivity.mean() + _TINY
+    norm = np.maximum(norm, max(1e-3 * norm.mean(), _TINY))
+    scale = norm ** _ROW_NORM_SHARE * matters ** (-(1.0 - _ROW_NORM_SHARE) / 2.0)
+    scale = np.clip(scale, np.median(scale) / _ROW_RANGE, np.median(scale) * _ROW_RANGE)
+    return scale / np.sqrt((matters * np.square(scale)).mean())

@@ -1,0 +1,160 @@
+"""Convolutional networks: the host computes the features, the engine the fully connected layers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError, ModelError, ToolError
+from ..importers.chain import Tail
+from ..importers.float_network import FloatNetwork
+from ..importers.onnx_graph import load_onnx, onnx_tail
+from ..importers.torch_module import module_tail
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import nn
+
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+_BATCH = 64  # samples computed at once, which bounds the memory that activations of convolutions take
+
+
+class FeatureNetwork:
+    """A network in two parts: everything up to the fully connected layers, on the host, and those layers.
+
+    Use ``from_torch`` or ``from_onnx``. Then ``tail`` is compressed, with ``features`` of some typical inputs as calibration data, and what is
+    compressed runs on ``features`` of the inputs, on the golden model or on any device.
+    """
+
+    def __init__(self, tail: FloatNetwork, run: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._tail = tail
+        self._run = run
+
+    @property
+    def tail(self) -> FloatNetwork:
+        """Value of the fully connected layers in float."""
+        return self._tail
+
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """What the first fully connected layer takes.
+
+        Parameters
+        ----------
+        x : float [batch, ...]
+            Inputs of the whole network, e.g. images [batch, channels, height, width].
+
+        Returns
+        -------
+        float32 [batch, tail.inputs]
+
+        Raises
+        ------
+        InputError
+            If the network does not take such inputs.
+        """
+        x = np.asarray(x)
+        if x.ndim < 2 or not len(x) or x.dtype.kind not in "fiub":
+            raise InputError(f"Inputs of a network must be numbers [batch, ...] with at least one sample, not {x.dtype} {list(x.shape)}")
+        features = self._run(x)
+        if features.shape != (len(x), self._tail.inputs):
+            raise InputError(f"Inputs of shape {list(x.shape)} give features of shape {list(features.shape)}, but layer "
+                             f"{self._tail.layers[0].name} takes {[len(x), self._tail.inputs]}")
+        return features
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Results of the whole network in float, float32 [batch, outputs]."""
+        return self._tail.predict(self.features(x))
+
+    @classmethod
+    def from_torch(cls, module: nn.Module, layers: Sequence[str] | None = None) -> FeatureNetwork:
+        """Split a torch module, which runs as it is at inference, on the device where it lies.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+        layers : names of its Linear modules, optional
+            Those for the engine, if not all at the end.
+        """
+        tail = module_tail(module, layers)
+        return cls(tail.network, _flatten if tail.cut is None else lambda x: _run_torch(module, str(tail.cut), x))
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, layers: Sequence[str] | None = None) -> FeatureNetwork:
+        """Split an ONNX file, whose first part runs on onnxruntime.
+
+        Raises
+        ------
+        ModelError
+            If the model has no fully connected tail, or onnxruntime cannot run it.
+        ToolError
+            If onnx or onnxruntime is not installed.
+        """
+        model = load_onnx(Path(path))
+        tail = onnx_tail(model, Path(path), layers)
+        return cls(tail.network, _flatten if tail.cut is None else _onnx_runner(model, tail, Path(path)))
+
+
+def _flatten(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1).astype(np.float32)
+
+
+def _run_torch(module: nn.Module, name: str, x: np.ndarray) -> np.ndarray:
+    """What reaches submodule ``name``, float32 [batch, inputs]."""
+    import torch
+
+    seen: list[np.ndarray] = []
+    hook = module.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu().numpy()))
+    parameter = next(module.parameters())
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            for start in range(0, len(x), _BATCH):
+                module(torch.from_numpy(x[start:start + _BATCH]).to(parameter))
+    except Exception as error:  # whatever the module's own code raises
+        raise InputError(f"{type(module).__name__} does not take inputs of shape {list(x.shape)}: {error}") from error
+    finally:
+        hook.remove()
+        module.train(training)
+    return np.concatenate(seen)
+
+
+def _onnx_runner(model: ModelProto, tail: Tail, path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from the model's inputs to the tensor where its tail begins."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ToolError(f"Computing the features of {path} needs onnxruntime: pip install 'permfc[onnxruntime]'") from error
+    from onnx import helper
+
+    cut = str(tail.cut)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_empty_tensor_value_info(cut))
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes share no base
+        raise ModelError(f"onnxruntime cannot run {path} up to {cut!r}: {error}") from error
+    if len(session.get_inputs()) != 1:
+        raise ModelError(f"Model {path} must have one input, not {len(session.get_inputs())}")
+    source = session.get_inputs()[0]
+    if source.type not in _TYPES:
+        raise ModelError(f"Model {path} takes {source.type}, which is none of {', '.join(_TYPES)}")
+    fixed = source.shape[0] if source.shape and isinstance(source.shape[0], int) else None
+
+    def run(x: np.ndarray) -> np.ndarray:
+        found = []
+        for start in range(0, len(x), fixed or _BATCH):
+            batch = x[start:start + (fixed or _BATCH)].astype(_TYPES[source.type])
+            count = len(batch)
+            if fixed:  # exported for this many samples and no other
+                batch = np.concatenate([batch, np.repeat(batch[-1:], fixed - count, axis=0)])
+            try:
+                found.append(session.run([cut], {source.name: batch})[0][:count])
+            except Exception as error:  # as above
+                raise InputError(f"{path} takes inputs of shape {source.shape}, not {list(x.shape)}: {error}") from error
+        return np.concatenate(found).astype(np.float32)
+
+    return run

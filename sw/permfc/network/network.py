@@ -1,0 +1,133 @@
+"""A compressed network and its golden integer arithmetic: what the engine must compute, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError, ModelError
+from ..format import MAX_LEVELS
+from .layer import Layer
+from .segments import Kind, check_array
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Fully connected layers in a row, the quantisation of the input and the scale of the results.
+
+    Members
+    -------
+    layers : tuple of Layer
+        A layer's outputs are in the packed order of the next layer's features; the last layer's are in the user's order.
+    input_scale : float
+        Input value of one int8 step, rounded to float32 as files and images store it.
+    input_class : uint8 [inputs]
+        Class slot of each input, in the user's order. A dense8 class takes two slots, its inputs carry the first.
+    output_scale : float32 [outputs]
+        A result is its integer times this.
+
+    Raises
+    ------
+    ModelError
+        If the members contradict each other.
+    """
+
+    layers: tuple[Layer, ...]
+    input_scale: float
+    input_class: np.ndarray
+    output_scale: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ModelError("A network must have at least one layer")
+        for number, (layer, following) in enumerate(zip(self.layers[:-1], self.layers[1:], strict=True)):
+            if layer.outputs != following.features:
+                raise ModelError(f"Layer {number} has {layer.outputs} outputs, but layer {number + 1} has {following.features} features")
+            if layer.raw:
+                raise ModelError(f"Layer {number} has raw results, which only the last layer can have")
+        if not (np.isfinite(np.float32(self.input_scale)) and np.float32(self.input_scale) > 0):
+            raise ModelError(f"Input scale must be a positive number, not {self.input_scale!r}")
+        object.__setattr__(self, "input_scale", float(np.float32(self.input_scale)))
+        check_array("Input classes of a network", self.input_class, np.uint8, (self.inputs,))
+        check_array("Output scale of a network", self.output_scale, np.float32, (self.outputs,))
+        if not np.isfinite(self.output_scale).all():
+            raise ModelError("Output scale must be finite, not NaN or infinite")
+        if not np.array_equal(np.sort(self.input_class), self.layers[0].feature_slots):
+            raise ModelError("Input classes must hold each class slot as often as the first layer has features in that class")
+
+    @property
+    def inputs(self) -> int:
+        """Value of the features of the first layer."""
+        return self.layers[0].features
+
+    @property
+    def outputs(self) -> int:
+        """Value of the outputs of the last layer."""
+        return self.layers[-1].outputs
+
+    @property
+    def input_order(self) -> np.ndarray:
+        """Value of the user's index of each input in packed order, int64 [inputs]."""
+        return np.argsort(self.input_class, kind="stable")
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Value of the accumulator width that every layer fits."""
+        return max(layer.accumulator_bits for layer in self.layers)
+
+    @property
+    def widest(self) -> int:
+        """Value of the most features or outputs of any layer."""
+        return max(max(layer.features, layer.outputs) for layer in self.layers)
+
+    @property
+    def most_block_outputs(self) -> int:
+        """Value of the most outputs of any block."""
+        return max(layer.block_rows[0].stop for layer in self.layers)
+
+    @property
+    def most_levels(self) -> int:
+        """Value of the most levels of any common sequence; a dense8 class has 16, for nibbles."""
+        classes = [segments for layer in self.layers for block in layer.blocks for segments in block]
+        return max(MAX_LEVELS if segments.kind is Kind.DENSE8 else segments.levels.size for segments in classes)
+
+    def quantise(self, x: np.ndarray) -> np.ndarray:
+        """Inputs as the engine takes them: rounded to steps (halves to even), clipped, in packed order.
+
+        Parameters
+        ----------
+        x : float [batch, inputs], user's order
+
+        Returns
+        -------
+        int8 [batch, inputs]
+
+        Raises
+        ------
+        InputError
+            If the shape is wrong or a value is not finite.
+        """
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != self.inputs or x.dtype.kind not in "fiub":
+            raise InputError(f"Input must be numbers [batch, {self.inputs}], not {x.dtype} {list(x.shape)}")
+        if not np.isfinite(x).all():
+            sample, feature = np.argwhere(~np.isfinite(x))[0]
+            raise InputError(f"Input must be finite, but feature {feature} of sample {sample} is {x[sample, feature]}")
+        steps = np.rint(x.astype(np.float64) / self.input_scale)
+        return np.clip(steps, -128, 127).astype(np.int8)[:, self.input_order]
+
+    def layer_inputs(self, x: np.ndarray) -> list[np.ndarray]:
+        """What each layer receives, int8 [batch, features] a layer, for ``x`` int8 [batch, inputs] in packed order."""
+        received = [x]
+        for layer in self.layers[:-1]:
+            received.append(layer.compute(received[-1]))
+        return received
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        """The golden model: results int32 [batch, outputs] for ``x`` int8 [batch, inputs] in packed order."""
+        return self.layers[-1].compute(self.layer_inputs(x)[-1]).astype(np.int32)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Results float32 [batch, outputs] for float inputs [batch, inputs] in the user's order."""
+        return self.compute(self.quantise(x)).astype(np.float32) * self.output_scale
