@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.device.serial import open_serial
+from permfc.functions import IDENTITY, RELU
 from permfc.image import pack
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc.network import Network
@@ -40,7 +41,7 @@ def compressed_network(config: EngineConfig) -> tuple[Network, np.ndarray, np.nd
         classifier = MLPClassifier(HIDDEN, max_iter=EPOCHS, random_state=1).fit(data.training, data.training_labels)
     last = len(classifier.coefs_) - 1
     layers = tuple(
-        FloatLayer(weights.T.astype(np.float32), bias.astype(np.float32), number != last, f"fc{number}")
+        FloatLayer(weights.T.astype(np.float32), bias.astype(np.float32), IDENTITY if number == last else RELU, f"fc{number}")
         for number, (weights, bias) in enumerate(zip(classifier.coefs_, classifier.intercepts_, strict=True))
     )
     network = compress(

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from permfc.compression.compress import compress
 from permfc.config import EngineConfig
+from permfc.functions import IDENTITY
 from permfc.image import predicted_traffic
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc.network import Kind, Layer, Network
@@ -57,7 +58,7 @@ def gaussian_network(inputs: int, outputs: int, bits: float, block_outputs: int,
     """One compressed layer of Gaussian weights."""
     rng = np.random.default_rng(inputs * outputs)
     weight = rng.normal(0, inputs ** -0.5, (outputs, inputs)).astype(np.float32)
-    layer = FloatLayer(weight, np.zeros(outputs, dtype=np.float32), relu=False, name="gaussian")
+    layer = FloatLayer(weight, np.zeros(outputs, dtype=np.float32), function=IDENTITY, name="gaussian")
     return compress(FloatNetwork((layer,)), bits, block_outputs=block_outputs, word_bits=word_bits)
 
 

@@ -36,10 +36,11 @@ def measure(case: str) -> dict[str, object]:
     """Compress and pack once."""
     from permfc.compression.compress import compress
     from permfc.config import EngineConfig
+    from permfc.functions import IDENTITY
     from permfc.image import pack
     from permfc.importers import FloatLayer, FloatNetwork
 
-    network = FloatNetwork((FloatLayer(weights(case), np.zeros(OUTPUTS, dtype=np.float32), False, "fc6"),))
+    network = FloatNetwork((FloatLayer(weights(case), np.zeros(OUTPUTS, dtype=np.float32), IDENTITY, "fc6"),))
     start = time.perf_counter()
     compressed = compress(network, TARGET_BITS[case], block_outputs=2048)
     fitted = time.perf_counter()
@@ -54,7 +55,7 @@ def _relative_error(wanted: np.ndarray, compressed: object) -> float:
     """Squared error of some rows of weights over their squares."""
     rows = slice(0, 64)
     layer = compressed.layers[0]
-    found = layer.weights()[rows] * (compressed.output_scale[rows, None] / compressed.input_scale)
+    found = layer.weights()[rows] * (compressed.output_scale[rows, None] / compressed.input_steps.scale)
     return float(np.square(found - wanted[rows][:, compressed.input_order]).sum() / np.square(wanted[rows]).sum())
 
 

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from permfc.compression.compress import compress
 from permfc.compression.statistics import correction
+from permfc.functions import IDENTITY
 from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc_cli.bench.minilm import MiniLmLayer, minilm_layers
@@ -51,7 +52,7 @@ def int8_error(weights: np.ndarray, layer: MiniLmLayer, step: float) -> float:
 
 def rows_at(layer: MiniLmLayer, rate: float) -> list[dict[str, object]]:
     """permfc and ECSQ at one rate."""
-    network = FloatNetwork((FloatLayer(layer.weight, layer.bias, False, layer.name),))
+    network = FloatNetwork((FloatLayer(layer.weight, layer.bias, IDENTITY, layer.name),))
     start = time.perf_counter()
     compressed = compress(network, rate, layer.calibration, block_outputs=2048, word_bits=8 * BUS_BYTES)
     seconds = time.perf_counter() - start
@@ -62,7 +63,7 @@ def rows_at(layer: MiniLmLayer, rate: float) -> list[dict[str, object]]:
         {"layer": layer.name, "method": f"permfc-{rate:g}", "bits": 8 * image_layout(compressed, BUS_BYTES).image_bytes / layer.weight.size,
          "error": error, "seconds": seconds},
         {"layer": layer.name, "method": f"ecsq-{rate:g}", "bits": rate, "error": corrected_error(free, layer, layer.heldout)},
-        {"layer": layer.name, "method": f"ecsq+int8-{rate:g}", "bits": rate, "error": int8_error(free, layer, compressed.input_scale)},
+        {"layer": layer.name, "method": f"ecsq+int8-{rate:g}", "bits": rate, "error": int8_error(free, layer, compressed.input_steps.scale)},
     ]
 
 

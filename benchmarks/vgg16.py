@@ -24,6 +24,7 @@ from rich.table import Table
 
 from permfc.compression.compress import compress
 from permfc.config import EngineConfig
+from permfc.functions import IDENTITY, RELU
 from permfc.image import model_file
 from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
@@ -66,7 +67,7 @@ def synthetic_network(rng: np.random.Generator, sizes: tuple[int, ...], x: np.nd
         hidden = number + 1 < len(NAMES)
         share = ACTIVATION_DENSITY[number + 1] if hidden else 0.5
         bias = np.full(shape[0], NormalDist().inv_cdf(share) * float(sums.std()) - float(sums.mean()), dtype=np.float32)
-        layers.append(FloatLayer(weight, bias, hidden, name))
+        layers.append(FloatLayer(weight, bias, RELU if hidden else IDENTITY, name))
         x = np.maximum(sums + bias, 0)
     return FloatNetwork(tuple(layers))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from permfc.functions import IDENTITY, RELU
 from permfc.importers import FloatNetwork
 
 _RNG = np.random.default_rng(0)
@@ -23,5 +24,5 @@ def damaged(content: bytes, seed: int) -> bytes:
 
 
 def assert_expected(network: FloatNetwork) -> None:
-    assert [layer.relu for layer in network] == [True, False]
+    assert [layer.function for layer in network] == [RELU, IDENTITY]
     np.testing.assert_allclose(network.predict(X), EXPECTED, atol=1e-5)

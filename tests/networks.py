@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from permfc.network import Kind, Layer, Network, Segments
+from permfc.network import InputSteps, Kind, Layer, Network, Segments
 from permfc.network.sparse import most_rice
 
 ALL_KINDS = (Kind.PREFIX, Kind.PREFIX, Kind.SPARSE, Kind.SPARSE, Kind.DENSE8, Kind.EMPTY)  # twice what has the most variety
@@ -87,7 +87,7 @@ def network_of(layers: Sequence[Layer], rng: np.random.Generator) -> Network:
     """A network of these layers, its inputs dealt to the classes at random."""
     return Network(
         layers=tuple(layers),
-        input_scale=0.5,
+        input_steps=InputSteps(0.5),
         input_class=rng.permutation(layers[0].feature_slots),
         output_scale=np.ones(layers[-1].outputs, dtype=np.float32),
     )

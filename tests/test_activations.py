@@ -19,13 +19,14 @@ from permfc.compression.statistics import (
     requantisation,
 )
 from permfc.errors import InputError
+from permfc.functions import IDENTITY, RELU
 from permfc.importers import FloatLayer, FloatNetwork
 
 
 def small_network() -> FloatNetwork:
     rng = np.random.default_rng(0)
-    return FloatNetwork((FloatLayer(rng.standard_normal((20, 8)), rng.standard_normal(20), True, "a"),
-                         FloatLayer(rng.standard_normal((5, 20)), np.zeros(5), False, "b")))
+    return FloatNetwork((FloatLayer(rng.standard_normal((20, 8)), rng.standard_normal(20), RELU, "a"),
+                         FloatLayer(rng.standard_normal((5, 20)), np.zeros(5), IDENTITY, "b")))
 
 
 @settings(deadline=None)

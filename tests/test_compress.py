@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.errors import InputError, ModelError
+from permfc.functions import IDENTITY, RELU
 from permfc.image import pack, required
 from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
@@ -27,7 +28,7 @@ def random_network(sizes: list[int], seed: int = 0, relu_at_end: bool = False, s
     for number, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         weight = rng.standard_normal((outputs, inputs)) * np.exp(0.5 * rng.standard_normal(inputs)) * scale / np.sqrt(inputs)
         bias = 0.1 * scale ** (number + 1) * rng.standard_normal(outputs)  # as the signals
-        layers.append(FloatLayer(weight, bias, relu_at_end or number < len(sizes) - 2, str(number)))
+        layers.append(FloatLayer(weight, bias, RELU if relu_at_end or number < len(sizes) - 2 else IDENTITY, str(number)))
     return FloatNetwork(tuple(layers))
 
 
@@ -121,7 +122,7 @@ def test_results_nobody_reads_are_zero():
     rng = np.random.default_rng(0)
     second = rng.standard_normal((20, 60)).astype(np.float32)
     second[:, :25] = 0.0
-    network = FloatNetwork((FloatLayer(rng.standard_normal((60, 30)), np.ones(60), True, "a"), FloatLayer(second, np.zeros(20), False, "b")))
+    network = FloatNetwork((FloatLayer(rng.standard_normal((60, 30)), np.ones(60), RELU, "a"), FloatLayer(second, np.zeros(20), IDENTITY, "b")))
     compressed = compress(network, 8.0, random_inputs(200, 30))
     hidden = compressed.layers[0].compute(compressed.quantise(random_inputs(10, 30, 2)))
     unread = compressed.layers[1].weights().any(axis=0) == 0
@@ -138,8 +139,8 @@ def test_relu_at_the_end_gives_int8_results():
 
 def test_hidden_layer_without_relu():
     rng = np.random.default_rng(0)
-    network = FloatNetwork((FloatLayer(rng.standard_normal((40, 30)), np.zeros(40), False, "a"),
-                            FloatLayer(rng.standard_normal((20, 40)), np.zeros(20), False, "b")))
+    network = FloatNetwork((FloatLayer(rng.standard_normal((40, 30)), np.zeros(40), IDENTITY, "a"),
+                            FloatLayer(rng.standard_normal((20, 40)), np.zeros(20), IDENTITY, "b")))
     x = random_inputs(500, 30)
     compressed = compress(network, 30.0, x)
     assert not compressed.layers[0].relu and not compressed.layers[0].raw
@@ -155,7 +156,7 @@ def test_scale_of_weights_does_not_matter(scale):
 
 
 def test_network_of_zeros_gives_its_biases():
-    network = FloatNetwork((FloatLayer(np.zeros((50, 40)), np.ones(50), True, "a"), FloatLayer(np.zeros((8, 50)), np.arange(8.0), False, "b")))
+    network = FloatNetwork((FloatLayer(np.zeros((50, 40)), np.ones(50), RELU, "a"), FloatLayer(np.zeros((8, 50)), np.arange(8.0), IDENTITY, "b")))
     found = compress(network, 4.0).predict(random_inputs(3, 40))
     assert np.allclose(found, np.tile(np.arange(8.0), (3, 1)), atol=1e-3)
 
@@ -196,7 +197,7 @@ def test_unusable_calibration():
 
 
 def test_layer_beyond_the_format_is_refused():
-    wide = FloatNetwork((FloatLayer(np.zeros((1, 40000), dtype=np.float32), np.zeros(1), False, "wide"),))
+    wide = FloatNetwork((FloatLayer(np.zeros((1, 40000), dtype=np.float32), np.zeros(1), IDENTITY, "wide"),))
     with pytest.raises(ModelError, match=r"Layer wide has 40000 inputs and 1 outputs, more than the 32768 that an engine can have"):
         compress(wide, 8.0)
 

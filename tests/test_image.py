@@ -24,7 +24,7 @@ buses = st.sampled_from([16, 32, 64, 128, 256, 512])
 
 def assert_same(a: Network, b: Network) -> None:
     """Assert that two networks agree in everything that an image stores."""
-    assert (a.input_scale, len(a.layers)) == (b.input_scale, len(b.layers))
+    assert (a.input_steps.scale, len(a.layers)) == (b.input_steps.scale, len(b.layers))
     np.testing.assert_array_equal(a.input_class, b.input_class)
     np.testing.assert_array_equal(a.output_scale, b.output_scale)
     for one, other in zip(a.layers, b.layers, strict=True):
@@ -108,7 +108,7 @@ def test_fields_lie_where_the_format_says():
     assert np.frombuffer(image, "<i2", 3, parameters).tolist() == [-32768, 0, 32767]
     assert third["next_words"] == 0
     host = image[header["host_offset"]:]
-    assert np.frombuffer(host, "<f4", 1)[0] == network.input_scale
+    assert np.frombuffer(host, "<f4", 1)[0] == network.input_steps.scale
     assert np.frombuffer(host, "<u2", 2, 4).tolist() == [9, 3]
     assert len(host) == 8 + 12 + 2
     np.testing.assert_array_equal(np.unpackbits(np.frombuffer(host, np.uint8, 2, 20), bitorder="little", count=9), network.input_class)

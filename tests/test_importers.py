@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from importer_cases import B1, B2, W1, W2, X, assert_expected, damaged
 from permfc.errors import InputError, ModelError, ToolError
+from permfc.functions import IDENTITY
 from permfc.importers import FloatLayer, FloatNetwork, load_model
 
 
@@ -138,7 +139,7 @@ def test_missing_torch_is_named(tmp_path, monkeypatch):
 
 
 def test_inputs_are_checked():
-    network = FloatNetwork((FloatLayer(W1, B1, False, "0"),))
+    network = FloatNetwork((FloatLayer(W1, B1, IDENTITY, "0"),))
     with pytest.raises(InputError, match=r"Input must be numbers \[samples, 4\] .* not float32 \[5, 3\]"):
         network.predict(X[:, :3])
 

@@ -9,6 +9,7 @@ import pytest
 
 from importer_cases import B1, B2, EXPECTED, W1, W2, X, assert_expected, damaged
 from permfc.errors import ModelError, ToolError
+from permfc.functions import RELU
 from permfc.importers import load_model
 
 onnx = pytest.importorskip("onnx")
@@ -57,7 +58,7 @@ def test_graphs(tmp_path, nodes, constants):
 
 def test_no_bias_and_relu_at_the_end(tmp_path):
     network = load_model(onnx_model(tmp_path, [("Gemm", ["x", "w1"], "h", {"transB": 1}), ("Relu", ["h"], "y", {})], {"w1": W1}))
-    assert network.layers[0].relu and not network.layers[0].bias.any()
+    assert network.layers[0].function is RELU and not network.layers[0].bias.any()
 
 
 def test_normalisation_is_folded_into_the_layer_before_it(tmp_path):
@@ -116,7 +117,7 @@ def test_chosen_layers(tmp_path):
     for first in ("Gemm_0", "h", "w1"):
         for second in ("fc2", "fc2.weight", "Gemm_2", "l"):
             assert_expected(load_model(path, layers=[first, second]))
-    assert load_model(path, layers=["w1"]).layers[0].relu
+    assert load_model(path, layers=["w1"]).layers[0].function.is_rectifier
     assert [layer.name for layer in load_model(path, layers=["fc3"])] == ["fc3"]
 
 
@@ -159,7 +160,7 @@ def test_several_outputs(tmp_path):
     path = onnx_model(tmp_path, [*HEAD, *TAIL], CONSTANTS, outputs=("y", "h"))
     with pytest.raises(ModelError, match=r"has the outputs y, h: name the layers to take with --layers; there are Gemm_0 \[6, 4\], Gemm_2 \[3, 6\]"):
         load_model(path)
-    assert not load_model(path, layers=["Gemm_0"]).layers[0].relu  # since the model returns what is before it
+    assert not load_model(path, layers=["Gemm_0"]).layers[0].function.is_rectifier  # since the model returns what is before it
 
 
 def test_kernel_is_not_for_graphs(tmp_path):

@@ -62,7 +62,7 @@ def test_modules(model):
 
 def test_names_bias_and_last_relu():
     network = load_model(nn.Sequential(linear(W1, None), linear(W2, B2), nn.ReLU()))
-    assert [layer.relu for layer in network] == [False, True]
+    assert [layer.function.is_rectifier for layer in network] == [False, True]
     assert [layer.name for layer in network] == ["0", "1"]
     assert not network.layers[0].bias.any()
     assert len(load_model(linear(W1, B1))) == 1

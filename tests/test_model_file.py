@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks import random_inputs, random_network
-from permfc import EngineConfig, FormatError, Kind, Network
+from permfc import EngineConfig, FormatError, InputSteps, Kind, Network
 from permfc.image import pack
 from permfc.image.model_file import from_bytes, load, save, to_bytes
 
@@ -176,6 +176,6 @@ def test_nothing_half_written(tmp_path, monkeypatch):
 
 
 def test_input_scale_survives_exactly():
-    network = Network(NETWORK.layers, 1 / 3, NETWORK.input_class, NETWORK.output_scale)
-    assert from_bytes(to_bytes(network)).input_scale == network.input_scale
-    assert from_bytes(to_bytes(dataclasses.replace(network, input_scale=7e-39))).input_scale == float(np.float32(7e-39))
+    network = Network(NETWORK.layers, InputSteps(1 / 3), NETWORK.input_class, NETWORK.output_scale)
+    assert from_bytes(to_bytes(network)).input_steps.scale == network.input_steps.scale
+    assert from_bytes(to_bytes(dataclasses.replace(network, input_steps=InputSteps(7e-39)))).input_steps.scale == float(np.float32(7e-39))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks import bound_network, network_of, random_inputs, random_layer, random_network, random_segments
-from permfc import InputError, Kind, Layer, ModelError, Network, Segments
+from permfc import InputError, InputSteps, Kind, Layer, ModelError, Network, Segments
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 50)
@@ -208,9 +208,6 @@ NETWORK = random_network(0, (7, 4, 3), raw=False)
     ({"layers": NETWORK.layers[::-1]}, "Layer 0 has 3 outputs, but layer 1 has 7 features"),
     ({"layers": (dataclasses.replace(NETWORK.layers[0], raw=True, relu=False), NETWORK.layers[1])},
      "Layer 0 has raw results, which only the last"),
-    ({"input_scale": 0.0}, "Input scale must be a positive number, not 0.0"),
-    ({"input_scale": float("nan")}, "Input scale must be a positive number, not nan"),
-    ({"input_scale": 1e-60}, "Input scale must be a positive number, not 1e-60"),
     ({"input_class": np.zeros(6, dtype=np.uint8)}, r"Input classes of a network must be an array uint8 \[7\], not uint8 \[6\]"),
     ({"input_class": np.full(7, 15, dtype=np.uint8)}, "Input classes must hold each class slot as often as the first layer has features"),
     ({"output_scale": np.ones(3)}, r"Output scale of a network must be an array float32 \[3\], not float64 \[3\]"),
@@ -222,5 +219,11 @@ def test_refused_network(change, message):
 
 
 def test_input_scale_is_a_float32():
-    network = Network(NETWORK.layers, 0.1, NETWORK.input_class, NETWORK.output_scale)
-    assert network.input_scale == float(np.float32(0.1))
+    network = Network(NETWORK.layers, InputSteps(0.1), NETWORK.input_class, NETWORK.output_scale)
+    assert network.input_steps.scale == float(np.float32(0.1))
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan"), 1e-60])
+def test_refused_input_scale(scale):
+    with pytest.raises(ModelError, match=f"Input scale must be a positive number, not {scale}"):
+        InputSteps(scale)

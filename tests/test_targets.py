@@ -12,6 +12,7 @@ from permfc.compression import targets
 from permfc.compression.compress import compress
 from permfc.config import EngineConfig
 from permfc.errors import InputError, ModelError
+from permfc.functions import IDENTITY, RELU
 from permfc.image import size_report
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc.network import Kind
@@ -20,7 +21,8 @@ from permfc.network import Kind
 def layered(seed: int = 0) -> FloatNetwork:
     rng = np.random.default_rng(seed)
     shapes = {"first": (90, 60), "second": (40, 90), "third": (12, 40)}
-    layers = [FloatLayer(rng.standard_normal(shape) / np.sqrt(shape[1]), 0.1 * rng.standard_normal(shape[0]), name != "third", name)
+    layers = [FloatLayer(rng.standard_normal(shape) / np.sqrt(shape[1]), 0.1 * rng.standard_normal(shape[0]),
+                         IDENTITY if name == "third" else RELU, name)
               for name, shape in shapes.items()]
     return FloatNetwork(tuple(layers))
 

@@ -6,7 +6,7 @@ from .compression.compress import compress
 from .config import EngineConfig
 from .device.opening import open
 from .errors import ConfigError, DeviceError, FormatError, InputError, LinkError, ModelError, PermfcError, PortError, ToolError, VersionError
-from .network import Kind, Layer, Network, Segments
+from .network import InputSteps, Kind, Layer, Network, Segments
 
 __all__ = [
     "ConfigError",
@@ -14,6 +14,7 @@ __all__ = [
     "EngineConfig",
     "FormatError",
     "InputError",
+    "InputSteps",
     "Kind",
     "Layer",
     "LinkError",

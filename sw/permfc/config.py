@@ -34,6 +34,8 @@ class EngineConfig:
         Most AXI reads in flight. Power of two, 1 to 64.
     accumulator_bits : int
         Width of an accumulator, 16 to 32.
+    tables : bool
+        Whether results can go through a table of 256 bytes, one block RAM, for functions other than ReLU and clamps.
 
     Raises
     ------
@@ -48,6 +50,7 @@ class EngineConfig:
     levels: int = 16
     outstanding: int = 8
     accumulator_bits: int = 32
+    tables: bool = True
 
     def __post_init__(self) -> None:
         _check_power_of_two("lanes", self.lanes, 4, 64)
@@ -58,6 +61,8 @@ class EngineConfig:
         _check_power_of_two("outstanding", self.outstanding, 1, 64)
         if not isinstance(self.accumulator_bits, int) or not 16 <= self.accumulator_bits <= 32:
             raise ConfigError(f"accumulator_bits must be an integer from 16 to 32, not {self.accumulator_bits!r}")
+        if not isinstance(self.tables, bool):
+            raise ConfigError(f"tables must be True or False, not {self.tables!r}")
 
     @property
     def bus_bytes(self) -> int:

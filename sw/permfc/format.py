@@ -11,7 +11,7 @@ import enum
 import numpy as np
 
 MAGIC = 0x31434650  # "PFC1"
-VERSION = 2
+VERSION = 3
 
 MAX_LEVELS = 16
 MAX_CLASSES = 16
@@ -20,6 +20,8 @@ MAX_SHIFT = 47
 MAX_RICE = 6            # bits of a run's remainder in a sparse class
 MAX_SPARSE_LEVELS = 4   # nonzero levels of a sparse class
 BIAS_UNIT = 256         # of the stored biases, with WIDE_BIAS
+TABLE_BYTES = 256       # of a pointwise function: a result for every int8, by its byte
+STEP_OCTAVE = 8         # exponents of an input step from one power of two to the next
 IMAGE_ALIGNMENT = 4096  # an image starts on a 4 KiB boundary, which no AXI burst may cross
 
 IMAGE_HEADER = np.dtype([
@@ -33,7 +35,9 @@ IMAGE_HEADER = np.dtype([
     ("descriptor_words", "<u2"),  # words of the first block's descriptor region
     ("image_bytes", "<u4"),
     ("host_offset", "<u4"),       # byte offset of the host section
-    ("accumulator_bits", "<u4"),  # width that holds every partial sum, proved by the packer
+    ("accumulator_bits", "u1"),   # width that holds every partial sum, proved by the packer
+    ("flags", "u1"),              # ImageFlag
+    ("reserved", "<u2"),
     ("crc32", "<u4"),             # of the whole image, with this field zero
 ])
 
@@ -64,6 +68,19 @@ SPARSE = 1 << 7   # in that aux: the class is sparse; bits 0..5 hold 2**rice - 1
 CODE_ENDS = 0xFF  # in aux[d - 1], and more than any prefix of d bits: no codeword is longer than d bits
 
 
+class ImageFlag(enum.IntFlag):
+    """Bits of an image's ``flags``."""
+
+    TABLES = 1  # some layer has a table; an engine without tables refuses the image
+
+
+class HostFlag(enum.IntFlag):
+    """Bits of the host section's ``flags``."""
+
+    EXPONENTS = 1  # each input has a step of its own
+    ZEROS = 2      # each input has an offset
+
+
 class BlockFlag(enum.IntFlag):
     """Bits of a block's ``flags``."""
 
@@ -74,6 +91,7 @@ class BlockFlag(enum.IntFlag):
     RAW = 16    # hand out accumulators as they are (int32), only with FINAL
     WIDE_BIAS = 32   # stored biases count units of BIAS_UNIT
     SHARED_MUL = 64  # all outputs have the header's multiplier; none are stored
+    TABLE = 128      # results go through the layer's table, which is stored behind the parameters of its first block
 
 
 class Register(enum.IntEnum):
@@ -83,7 +101,7 @@ class Register(enum.IntEnum):
     VERSION = 0x04        # VERSION
     CONFIG0 = 0x08        # lanes | log2(bus bytes) << 8 | levels << 16 | outstanding << 24
     CONFIG1 = 0x0C        # block_outputs | features << 16
-    CONFIG2 = 0x10        # accumulator_bits
+    CONFIG2 = 0x10        # accumulator_bits | tables << 8
     CONTROL = 0x14        # write: bit 0 start, bit 1 clear
     STATUS = 0x18         # bit 0 busy, bit 1 done, bits 15..8 error code
     IMAGE_BASE = 0x1C     # byte address of the image

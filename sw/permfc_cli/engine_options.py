@@ -22,6 +22,7 @@ _HELP = {
     "levels": "Most levels of a common sequence, 8 or 16.",
     "outstanding": "Most memory reads in flight.",
     "accumulator_bits": "Width of an accumulator.",
+    "tables": "Whether layers can have functions other than ReLU and clamps.",
 }
 
 
@@ -53,11 +54,12 @@ class EngineChoice:
 def takes_engine(command: Callable[..., None]) -> Callable[..., None]:
     """Replace the parameter ``engine: EngineChoice`` of a subcommand by the options that make one."""
     signature = inspect.signature(command, eval_str=True)
-    names = [field.name for field in dataclasses.fields(EngineConfig)]
+    types = {field.name: type(field.default) for field in dataclasses.fields(EngineConfig)}
+    names = list(types)
     device_help = f"Engine preset: {', '.join(DEVICES)}."
     options = {"device": Annotated[str | None, typer.Option(help=device_help, rich_help_panel=_PANEL)]}
     for name in names:
-        options[name] = Annotated[int | None, typer.Option(help=_HELP[name], rich_help_panel=_PANEL)]
+        options[name] = Annotated[types[name] | None, typer.Option(help=_HELP[name], rich_help_panel=_PANEL)]
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..format import BIAS_UNIT
-from ..network import Layer, Network
+from ..network import InputSteps, Layer, Network
 from ..progress import Progress
 from .classes import EMPTY, ClassFit, packed_classes, packed_features
 from .feedback import fed_back
@@ -37,7 +37,7 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
         integers = np.clip(np.rint(samples / input_scale), -128, 127).astype(np.int8)[:, input_order]
     layers: list[Layer] = []
     for number, (source, fit, order) in enumerate(zip(scaled, fits, orders, strict=True)):
-        last, relu = number == len(scaled) - 1, source.source.relu
+        last, relu = number == len(scaled) - 1, source.source.function.is_rectifier
         bias, rows = source.source.bias[order].astype(np.float64), source.rows[order]
         quantiser = Quantiser(fit, bias / rows)
         value = rows * quantiser.unit
@@ -47,7 +47,7 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
             wanted = wanted @ source.source.weight.T + source.source.bias
             gain, offset = correction(wanted[:, order] - bias, layer.accumulate(integers) * value)
             value, bias = value * gain, bias + offset
-            wanted = np.maximum(wanted, 0.0) if relu else wanted
+            wanted = source.source.function(wanted)
         steps = _result_steps(statistics, scaled, fits, number, order)
         layers.append(with_parameters(layer, value, bias, None if last and not relu else steps))
         if samples is not None and not last:
@@ -57,7 +57,7 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
     slots = layers[0].feature_slots
     input_class = np.empty(len(input_order), dtype=np.uint8)
     input_class[input_order] = slots
-    return Network(tuple(layers), input_scale, input_class, output_scale.astype(np.float32))
+    return Network(tuple(layers), InputSteps(input_scale), input_class, output_scale.astype(np.float32))
 
 
 def _result_steps(statistics: list[Statistics], scaled: list[ScaledLayer], fits: list[ClassFit], number: int, order: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def _sensitivities(network: FloatNetwork, values: list[np.ndarray]) -> list[np.n
         gradient = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), values[-1].shape)
         for number in reversed(range(len(network))):
             layer = network.layers[number]
-            if layer.relu:
+            if layer.function.is_rectifier:
                 gradient = gradient * (values[number + 1] > 0)
             found[number] += np.square(gradient, dtype=np.float64).mean(axis=0) / _PROBES
             gradient = gradient @ layer.weight

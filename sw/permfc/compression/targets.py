@@ -40,7 +40,7 @@ def layer_plans(network: FloatNetwork, bits: float, block_outputs: int, word_bit
         raise ModelError(f"The network has no layer {unknown[0]!r}; its layers are {', '.join(names)}")
     storages = []
     for number, layer in enumerate(network):
-        storage = Storage(block_outputs, word_bits, levels, multipliers=layer.relu or number < len(network) - 1,
+        storage = Storage(block_outputs, word_bits, levels, multipliers=not layer.function.is_identity or number < len(network) - 1,
                           inputs=network.inputs if number == 0 else 0)
         storages.append(_with_kind(storage, layer.name, per_layer.get(layer.name)))
     return storages, _budgets(network, bits, storages, per_layer)

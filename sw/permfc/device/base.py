@@ -113,11 +113,12 @@ class Device(abc.ABC):
             raise DeviceError(f"There is no permfc engine behind the link: register ID reads 0x{magic:08x} instead of 0x{MAGIC:08x}")
         if version != VERSION:
             raise DeviceError(f"The engine has version {version} and this program version {VERSION}; build the engine again")
-        sizes, limits = self.read_register(Register.CONFIG0), self.read_register(Register.CONFIG1)
+        sizes, limits, sums = (self.read_register(register) for register in (Register.CONFIG0, Register.CONFIG1, Register.CONFIG2))
         try:
             return EngineConfig(
                 lanes=sizes & 0xFF, bus_bits=8 << (sizes >> 8 & 0xFF), levels=sizes >> 16 & 0xFF, outstanding=sizes >> 24,
-                block_outputs=limits & 0xFFFF, features=limits >> 16, accumulator_bits=self.read_register(Register.CONFIG2),
+                block_outputs=limits & 0xFFFF, features=limits >> 16,
+                accumulator_bits=sums & 0xFF, tables=bool(sums >> 8 & 1),
             )
         except ConfigError as error:
             raise DeviceError(f"The engine reports an impossible configuration: {error}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from ..config import EngineConfig
 from ..errors import DeviceError, LinkError
 from ..format import IMAGE_ALIGNMENT, Register
-from ..network import Layer, Network, Segments, block_rows
+from ..network import InputSteps, Layer, Network, Segments, block_rows
 from ..progress import Progress
 from .base import Device
 from .serial import SerialDevice
@@ -135,7 +135,7 @@ def small_network(config: EngineConfig) -> Network:
         _layer(rng, inputs, hidden, min(hidden, config.block_outputs), config.levels == 16, relu=True),
         _layer(rng, hidden, outputs, min(outputs, config.block_outputs), config.levels == 16, relu=False),
     )
-    return Network(layers, 1.0, layers[0].feature_slots, np.ones(outputs, dtype=np.float32))
+    return Network(layers, InputSteps(1.0), layers[0].feature_slots, np.ones(outputs, dtype=np.float32))
 
 
 def _layer(rng: np.random.Generator, features: int, outputs: int, block_outputs: int, dense: bool, relu: bool) -> Layer:

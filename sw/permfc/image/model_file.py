@@ -14,7 +14,7 @@ import safetensors.numpy
 from ..errors import FormatError, ModelError
 from ..files import read_file, write_file
 from ..format import MAGIC, MAX_LEVELS
-from ..network import Kind, Layer, Network, Segments, block_rows
+from ..network import InputSteps, Kind, Layer, Network, Segments, block_rows
 from ..network.huffman import code_lengths
 from ..network.segments import check_sparse_code
 from .codec import NIBBLE_LENGTHS, code_aux, decode, encode_class, feature_words, join_nibbles, sparse_code, sparse_table
@@ -57,7 +57,7 @@ def to_bytes(network: Network) -> bytes:
     }
     for number, layer in enumerate(network.layers):
         tensors |= {f"layers.{number}.{name}": np.ascontiguousarray(tensor) for name, tensor in _layer_tensors(layer).items()}
-    metadata = {"version": MODEL_VERSION, "input_scale": network.input_scale, "layers": [_layer_metadata(layer) for layer in network.layers]}
+    metadata = {"version": MODEL_VERSION, "input_scale": network.input_steps.scale, "layers": [_layer_metadata(layer) for layer in network.layers]}
     # All metadata under one key: safetensors writes several keys in random order.
     content = bytearray(safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(metadata)}))
     content[_Header.read(content, "Model file").crc_field] = zlib.crc32(content).to_bytes(4, "little")
@@ -107,7 +107,7 @@ def from_bytes(content: bytes, name: str = "Model file") -> Network:
     try:
         tensors = safetensors.numpy.load(content)
         layers = tuple(_layer(fields, tensors, f"layers.{number}.") for number, fields in enumerate(header.metadata["layers"]))
-        return Network(layers, header.metadata["input_scale"], tensors["input_class"], tensors["output_scale"])
+        return Network(layers, InputSteps(header.metadata["input_scale"]), tensors["input_class"], tensors["output_scale"])
     except KeyError as error:
         raise FormatError(f"{name} is incomplete: it has no {error.args[0]}") from error
     except (ModelError, FormatError, TypeError, ValueError, IndexError, safetensors.SafetensorError) as error:

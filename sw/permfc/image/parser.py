@@ -25,7 +25,7 @@ from ..format import (
     BlockFlag,
     padded,
 )
-from ..network import Kind, Layer, Network, Segments
+from ..network import InputSteps, Kind, Layer, Network, Segments
 from .codec import decode, join_nibbles, sparse_code
 from .layout import ImageLayout, class_bits, host_dtype, image_layout
 from .writer import CRC_FIELD, build_image
@@ -57,7 +57,7 @@ class Image:
 
     def network(self) -> Network:
         """The network; its blocks are the image's, so a single-block layer has ``block_outputs`` equal to its outputs."""
-        return Network(self.layers, self.input_scale, self.input_class, self.output_scale)
+        return Network(self.layers, InputSteps(self.input_scale), self.input_class, self.output_scale)
 
 
 def parse(image: bytes) -> Image:

@@ -93,7 +93,7 @@ def network_report(network: Network, config: EngineConfig) -> NetworkReport:
     """The figures of ``network``, packed for the bus width of ``config``."""
     sizes = size_report(network, config)
     layers = tuple(_layer_report(layer, size) for layer, size in zip(network.layers, sizes.layers, strict=True))
-    return NetworkReport(layers, sizes, config.bus_bits, network.input_scale, network.accumulator_bits)
+    return NetworkReport(layers, sizes, config.bus_bits, network.input_steps.scale, network.accumulator_bits)
 
 
 def _layer_report(layer: Layer, size: LayerSize) -> LayerReport:

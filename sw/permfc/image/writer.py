@@ -95,7 +95,7 @@ def _class_infos(block: BlockLayout, bus_bits: int) -> np.ndarray:
 def _host_section(network: Network) -> np.ndarray:
     width = class_bits(network.layers[0])
     host = np.zeros((), dtype=host_dtype(network.inputs, network.outputs, width))
-    host["input_scale"], host["inputs"], host["outputs"] = network.input_scale, network.inputs, network.outputs
+    host["input_scale"], host["inputs"], host["outputs"] = network.input_steps.scale, network.inputs, network.outputs
     host["output_scale"] = network.output_scale
     bits = np.unpackbits(network.input_class[:, None], axis=1, count=width, bitorder="little")
     host["input_class"] = np.packbits(bits, bitorder="little")

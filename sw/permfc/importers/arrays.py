@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import ModelError
+from ..functions import IDENTITY, RELU
 from .float_network import FloatLayer, FloatNetwork
 
 ORIENTATIONS = ("out-in", "in-out")
@@ -140,4 +141,4 @@ def _layer(name: str, found: dict[str, np.ndarray], weight: np.ndarray, relu: bo
     if bias.shape == weight.shape[1:] != weight.shape[:1]:
         raise ModelError(f"Bias of layer {name} has {bias.size} values for {weight.shape[0]} outputs: if the weight's dimensions are the other way "
                          f"round, give --kernel {' or '.join(ORIENTATIONS)}")
-    return FloatLayer(weight, bias, relu, name or "weight")
+    return FloatLayer(weight, bias, RELU if relu else IDENTITY, name or "weight")

@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 
 from ..errors import ModelError
+from ..functions import IDENTITY, RELU
 from .float_network import FloatLayer, FloatNetwork
 
 
@@ -145,7 +146,8 @@ class Chain:
         """The layers collected so far."""
         if self._waiting is not None:
             raise ModelError(f"{self._waiting[0]} follows the last ReLU and cannot be folded into a layer: leave it to the host")
-        return FloatNetwork(tuple(FloatLayer(layer.weight, layer.bias, layer.relu, layer.name) for layer in self._layers), notes)
+        layers = [FloatLayer(layer.weight, layer.bias, RELU if layer.relu else IDENTITY, layer.name) for layer in self._layers]
+        return FloatNetwork(tuple(layers), notes)
 
     @staticmethod
     def _per_feature(values: np.ndarray, features: int, complaint: str) -> np.ndarray:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError, ModelError
+from ..functions import Function
 
 
 @dataclass(frozen=True, eq=False)
 class FloatLayer:
-    """y = W x + b, with ReLU or not.
+    """y = f(W x + b).
 
     Members
     -------
     weight : float32 [M, N]
     bias : float32 [M]
-    relu : bool
+    function : Function
     name : str
         What error messages call the layer.
 
@@ -30,7 +31,7 @@ class FloatLayer:
 
     weight: np.ndarray
     bias: np.ndarray
-    relu: bool
+    function: Function
     name: str
 
     def __post_init__(self) -> None:
@@ -116,8 +117,7 @@ class FloatNetwork:
         """What each layer receives and, last, the results: float32 [batch, ...] each, for ``x`` float [batch, inputs]."""
         values = [check_samples(x, self.inputs, "Input")]
         for layer in self.layers:
-            result = values[-1] @ layer.weight.T + layer.bias
-            values.append(np.maximum(result, 0.0) if layer.relu else result)
+            values.append(layer.function(values[-1] @ layer.weight.T + layer.bias))
         return values
 
     def predict(self, x: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .input_steps import InputSteps
 from .layer import Layer, block_rows, check_activations
 from .network import Network
 from .segments import MAX_SIZE, Kind, Segments
 
-__all__ = ["MAX_SIZE", "Kind", "Layer", "Network", "Segments", "block_rows", "check_activations"]
+__all__ = ["MAX_SIZE", "InputSteps", "Kind", "Layer", "Network", "Segments", "block_rows", "check_activations"]

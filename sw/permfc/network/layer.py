@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import InputError, ModelError
-from ..format import BIAS_UNIT, MAX_CLASSES, MAX_SHIFT
+from ..format import BIAS_UNIT, MAX_CLASSES, MAX_SHIFT, TABLE_BYTES
 from .segments import MAX_SIZE, Segments, check_array, check_integer
 
 
@@ -39,6 +39,8 @@ class Layer:
         Results are clamped to 0..127 instead of -128..127.
     raw : bool
         Results are the int32 accumulators; only for the last layer, without ``relu``.
+    table : int8 [256] or None
+        What becomes of each result, by its byte: 0..127, then -128..-1; only without ``relu`` and ``raw``.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class Layer:
     shift: int
     relu: bool
     raw: bool
+    table: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_integer("Features of a layer", self.features, 1, MAX_SIZE)
@@ -65,6 +68,10 @@ class Layer:
         check_array("Multipliers of a layer", self.mul, np.uint16, (self.outputs,))
         if self.relu and self.raw:
             raise ModelError("A layer with raw results cannot have a ReLU: clear relu or raw")
+        if self.table is not None:
+            check_array("Table of a layer", self.table, np.int8, (TABLE_BYTES,))
+            if self.relu or self.raw:
+                raise ModelError("A layer with a table can have neither a ReLU nor raw results: put the ReLU into the table, or clear raw")
         if not self._fits_int16(self.bias_unit):
             raise ModelError(f"Biases of a layer from {self.bias.min()} to {self.bias.max()} cannot be stored in 16 bits: "
                              f"keep all in int16, or make all multiples of {BIAS_UNIT} in {BIAS_UNIT} times that")
@@ -175,7 +182,8 @@ class Layer:
         if self.raw:
             return accumulators.astype(np.int32)
         scaled = (accumulators * self.mul.astype(np.int64) + (1 << (self.shift - 1))) >> self.shift
-        return np.clip(scaled, 0 if self.relu else -128, 127).astype(np.int8)
+        results = np.clip(scaled, 0 if self.relu else -128, 127).astype(np.int8)
+        return results if self.table is None else self.table[results.view(np.uint8)]
 
 
 def check_activations(x: np.ndarray, features: int) -> None:

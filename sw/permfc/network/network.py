@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from ..format import MAX_LEVELS
+from .input_steps import InputSteps
 from .layer import Layer
 from .segments import Kind, check_array
 
@@ -20,8 +21,8 @@ class Network:
     -------
     layers : tuple of Layer
         A layer's outputs are in the packed order of the next layer's features; the last layer's are in the user's order.
-    input_scale : float
-        Input value of one int8 step, rounded to float32 as files and images store it.
+    input_steps : InputSteps
+        How inputs become int8.
     input_class : uint8 [inputs]
         Class slot of each input, in the user's order. A dense8 class takes two slots, its inputs carry the first.
     output_scale : float32 [outputs]
@@ -34,7 +35,7 @@ class Network:
     """
 
     layers: tuple[Layer, ...]
-    input_scale: float
+    input_steps: InputSteps
     input_class: np.ndarray
     output_scale: np.ndarray
 
@@ -46,9 +47,9 @@ class Network:
                 raise ModelError(f"Layer {number} has {layer.outputs} outputs, but layer {number + 1} has {following.features} features")
             if layer.raw:
                 raise ModelError(f"Layer {number} has raw results, which only the last layer can have")
-        if not (np.isfinite(np.float32(self.input_scale)) and np.float32(self.input_scale) > 0):
-            raise ModelError(f"Input scale must be a positive number, not {self.input_scale!r}")
-        object.__setattr__(self, "input_scale", float(np.float32(self.input_scale)))
+        for values in (self.input_steps.exponents, self.input_steps.zeros):
+            if values is not None and len(values) != self.inputs:
+                raise ModelError(f"Input steps are those of {len(values)} inputs, but the network has {self.inputs}")
         check_array("Input classes of a network", self.input_class, np.uint8, (self.inputs,))
         check_array("Output scale of a network", self.output_scale, np.float32, (self.outputs,))
         if not np.isfinite(self.output_scale).all():
@@ -111,11 +112,7 @@ class Network:
         x = np.asarray(x)
         if x.ndim != 2 or x.shape[1] != self.inputs or x.dtype.kind not in "fiub":
             raise InputError(f"Input must be numbers [batch, {self.inputs}], not {x.dtype} {list(x.shape)}")
-        if not np.isfinite(x).all():
-            sample, feature = np.argwhere(~np.isfinite(x))[0]
-            raise InputError(f"Input must be finite, but feature {feature} of sample {sample} is {x[sample, feature]}")
-        steps = np.rint(x.astype(np.float64) / self.input_scale)
-        return np.clip(steps, -128, 127).astype(np.int8)[:, self.input_order]
+        return self.input_steps.quantise(x)[:, self.input_order]
 
     def layer_inputs(self, x: np.ndarray) -> list[np.ndarray]:
         """What each layer receives, int8 [batch, features] a layer, for ``x`` int8 [batch, inputs] in packed order."""

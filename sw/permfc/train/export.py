@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..network import Layer, Network, Segments
+from ..network import InputSteps, Layer, Network, Segments
 from .modules import PermutedLinear, PermutedNetwork
 
 
@@ -21,7 +21,7 @@ def export(model: PermutedNetwork) -> Network:
     layers = tuple(_layer(layer, *order) for layer, order in zip(model.layers, zip(orders, outputs, strict=True), strict=True))
     last = model.layers[-1]
     scale = np.full(layers[-1].outputs, last.integers()[1] * float(last.input_step), dtype=np.float32)
-    return Network(layers, float(model.input_step), model.layers[0].class_of.numpy().astype(np.uint8), scale)
+    return Network(layers, InputSteps(float(model.input_step)), model.layers[0].class_of.numpy().astype(np.uint8), scale)
 
 
 def _layer(layer: PermutedLinear, features: np.ndarray, outputs: np.ndarray) -> Layer:

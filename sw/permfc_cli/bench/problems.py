@@ -11,6 +11,7 @@ import numpy as np
 
 from permfc import datasets
 from permfc.errors import InputError
+from permfc.functions import IDENTITY, RELU
 from permfc.importers import load_model
 from permfc.importers.float_network import FloatLayer, FloatNetwork
 
@@ -72,7 +73,7 @@ def _trained(network: str, read: Callable[[Path], datasets.Dataset], folder: Pat
 def _efficientnet(folder: Path) -> list[Problem]:
     """Images at even places calibrate, the others are measured with."""
     head = datasets.efflite0(folder)
-    network = FloatNetwork((FloatLayer(head.weight, head.bias, False, "classifier"),))
+    network = FloatNetwork((FloatLayer(head.weight, head.bias, IDENTITY, "classifier"),))
     return [Problem(network, head.x[::2], head.x[1::2], head.labels[1::2])]
 
 
@@ -80,7 +81,8 @@ def _lenet5(folder: Path) -> list[Problem]:
     """The network was trained on pixels over 256, and without ReLU between its convolutions."""
     data = datasets.mnist(folder)
     arrays = datasets.read_arrays(folder / "dns_lenet" / "lenet5_dense.npz")
-    layers = [FloatLayer(arrays[f"{name}.weight"], arrays[f"{name}.bias"], name != _LENET5_LAYERS[-1], name) for name in _LENET5_LAYERS]
+    layers = [FloatLayer(arrays[f"{name}.weight"], arrays[f"{name}.bias"],
+                         IDENTITY if name == _LENET5_LAYERS[-1] else RELU, name) for name in _LENET5_LAYERS]
     convolutions = [(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in ("conv1", "conv2")]
     scale = np.float32(255 / 256)
     calibration, test = (convolved(scale * images, convolutions, False) for images in (data.train[:CALIBRATION_SAMPLES], data.test))
@@ -88,7 +90,7 @@ def _lenet5(folder: Path) -> list[Problem]:
 
 
 def _minilm(part: str, folder: Path) -> list[Problem]:
-    return [Problem(FloatNetwork((FloatLayer(layer.weight, layer.bias, False, layer.name),)), layer.calibration, layer.heldout, None)
+    return [Problem(FloatNetwork((FloatLayer(layer.weight, layer.bias, IDENTITY, layer.name),)), layer.calibration, layer.heldout, None)
             for layer in minilm_layers() if f".{part}." in layer.name]
 
 
