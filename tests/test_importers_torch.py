@@ -139,6 +139,6 @@ def test_unusable_modules(model, text):
 def test_chosen_layers():
     model = nn.Sequential(linear(W1, B1), nn.ReLU(), linear(W2, B2), nn.Tanh(), linear(W2.T.copy(), None))
     assert_expected(load_model(model, layers=["0", "2"]))
-    assert load_model(model, layers=["0"]).layers[0].relu
+    assert load_model(model, layers=["0"]).layers[0].function.is_rectifier
     with pytest.raises(ModelError, match=r"Module Sequential has no fully connected layer '9'; it has 0 \[6, 4\], 2 \[3, 6\], 4 \[6, 3\]"):
         load_model(model, layers=["9"])

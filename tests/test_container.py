@@ -1,0 +1,63 @@
+"""The file of a whole network: its parts come back, and nothing that does not belong together is accepted."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from permfc.errors import FormatError
+from permfc.graph.container import MANIFEST, Container, load_container, save_container
+
+CONTAINER = Container("onnx", {"stages": [1, 2]}, {"a": b"weights", "host.onnx": b"graph"})
+
+
+def rewritten(path, change):
+    """The archive with its members changed, under another name."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, part in members.items():
+            archive.writestr(name, part)
+    other = path.with_name("other")
+    other.write_bytes(content.getvalue())
+    return other
+
+
+def test_parts_come_back_and_bytes_are_reproducible(tmp_path):
+    save_container(CONTAINER, tmp_path / "net")
+    save_container(CONTAINER, tmp_path / "again")
+    assert load_container(tmp_path / "net", "onnx") == CONTAINER
+    assert (tmp_path / "net").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda members: members.update(a=b"Weights"), "part a does not belong to it"),
+    (lambda members: members.update(b=b""), "its parts are not those that its manifest names"),
+    (lambda members: members.pop("a"), "its parts are not those that its manifest names"),
+    (lambda members: members.pop(MANIFEST), "is damaged or not a network file"),
+    (lambda members: members.update({MANIFEST: members[MANIFEST].replace(b'"permfc": 1', b'"permfc": 9')}), "has network version 9"),
+    (lambda members: members.update({MANIFEST: b"[" * 100000}), "is damaged or not a network file"),
+    (lambda members: members.update({MANIFEST: b"[]"}), "is damaged or not a network file"),
+])
+def test_what_does_not_belong_together_is_refused(change, message, tmp_path):
+    save_container(CONTAINER, tmp_path / "net")
+    with pytest.raises(FormatError, match=message):
+        load_container(rewritten(tmp_path / "net", change), "onnx")
+
+
+def test_other_files_are_refused(tmp_path):
+    save_container(CONTAINER, tmp_path / "net")
+    with pytest.raises(FormatError, match="of kind 'onnx', not 'torch': run it with permfc.Session"):
+        load_container(tmp_path / "net", "torch")
+    content = (tmp_path / "net").read_bytes()
+    for cut in (5, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut").write_bytes(content[:cut])
+        with pytest.raises(FormatError, match="is damaged or not a network file"):
+            load_container(tmp_path / "cut", "onnx")
+    (tmp_path / "text").write_bytes(b"text")
+    with pytest.raises(FormatError, match="is not a network file: compress a whole network"):
+        load_container(tmp_path / "text", "onnx")
