@@ -36,12 +36,15 @@ def random_segments(rng: np.random.Generator, kind: Kind, first: int, features: 
 
 
 def random_sparse(rng: np.random.Generator, first: int, features: int, outputs: int) -> Segments:
-    """Sparse segments from without zeros to all zeros, often several densities in one class; the Rice parameter fits or is any."""
+    """Sparse segments from without zeros to all zeros, often of several densities; the Rice parameter is the best, or any that lanes hold."""
     levels = rng.permutation([*range(-128, 0), *range(1, 128)])[:rng.integers(1, 5)].astype(np.int8)
     density = rng.choice([0, 0.02, 0.1, 0.5, 1], (features, 1)) if rng.random() < 0.5 else rng.choice([0, 0.04, 0.3, 1])
     indices = np.where(rng.random((features, outputs)) < density, rng.integers(1, levels.size + 1, (features, outputs)), 0)
     rice = int(rng.integers(most_rice(levels.size) + 1)) if rng.random() < 0.5 else None
-    return Segments.sparse(first, levels, indices.astype(np.uint8), rice)
+    segments = Segments.sparse(first, levels, indices.astype(np.uint8), rice)
+    if segments.bits <= 4 * outputs:
+        return segments
+    return Segments.sparse(first, levels, segments.indices)  # the best parameter: what any engine's lanes hold
 
 
 def random_bias(rng: np.random.Generator, outputs: int, spread: float) -> np.ndarray:
@@ -54,11 +57,20 @@ def random_bias(rng: np.random.Generator, outputs: int, spread: float) -> np.nda
     return bias
 
 
+def random_table(rng: np.random.Generator) -> np.ndarray:
+    """A pointwise function as a table, int8 [256]: a smooth one, or any values, some of them zero."""
+    x = np.arange(256, dtype=np.uint8).view(np.int8)
+    if rng.random() < 0.5:
+        return np.rint(rng.uniform(20, 127) * np.tanh(x / rng.uniform(10, 100)) + rng.integers(2)).astype(np.int8)
+    return np.where(rng.random(256) < 0.2, 0, rng.integers(-128, 128, 256)).astype(np.int8)
+
+
 def random_layer(
     rng: np.random.Generator, features: int, outputs: int, *, block_outputs: int = 512, classes: int = 3,
     kinds: Sequence[Kind] = ALL_KINDS, most_levels: int = 16, relu: bool = True, raw: bool = False,
+    table: np.ndarray | None = None,
 ) -> Layer:
-    """One layer with up to ``classes`` classes, whose results use the range of int8.
+    """One layer with up to ``classes`` classes, whose results use the range of int8; without ``relu`` if it is raw or has a table.
 
     Every kind occurs if there are as many classes. Each block has its own multipliers, or shares one.
     """
@@ -80,7 +92,7 @@ def random_layer(
     shift = int(np.clip(np.floor(np.log2(65535 / scale.max())), 1, 47))
     mul = np.clip(np.rint(scale * 2.0 ** shift), 0, 65535).astype(np.uint16)
     bias = random_bias(rng, outputs, spread)
-    return Layer(features, outputs, block_outputs, blocks, bias, mul, shift, relu and not raw, raw)
+    return Layer(features, outputs, block_outputs, blocks, bias, mul, shift, relu and not raw and table is None, raw, table)
 
 
 def network_of(layers: Sequence[Layer], rng: np.random.Generator) -> Network:
@@ -93,18 +105,20 @@ def network_of(layers: Sequence[Layer], rng: np.random.Generator) -> Network:
     )
 
 
-def random_network(seed: int, sizes: Sequence[int], *, raw: bool | None = None, **options) -> Network:
+def random_network(seed: int, sizes: Sequence[int], *, raw: bool | None = None, tables: bool = True, **options) -> Network:
     """A network with ``sizes`` inputs, hidden outputs and outputs; ``options`` are those of `random_layer`.
 
-    Hidden layers have a ReLU or, one in four, none; the last has none and is ``raw``, by default one time in two.
+    Hidden layers have a ReLU or, one in four, none; the last has none and is ``raw``, by default one time in two. With ``tables``
+    two of five layers that are not raw have a table instead.
     """
-    rng = np.random.default_rng(seed)
+    rng, table_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])  # tables do not change anything else
     raw = bool(rng.integers(2)) if raw is None else raw
     layers = []
     for number, (features, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         last = number == len(sizes) - 2
         relu = not last and rng.random() < 0.75
-        layers.append(random_layer(rng, features, outputs, relu=relu, raw=last and raw, **options))
+        table = random_table(table_rng) if tables and not (last and raw) and table_rng.random() < 0.4 else None
+        layers.append(random_layer(rng, features, outputs, relu=relu, raw=last and raw, table=table, **options))
     return network_of(layers, rng)
 
 

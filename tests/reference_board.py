@@ -34,7 +34,8 @@ class Engine:
         self.memory = memory
         self.registers = dict.fromkeys(Register, 0) | {
             Register.ID: MAGIC, Register.VERSION: VERSION, Register.CONFIG0: CONFIG.lanes | 1 << 8 | CONFIG.levels << 16 | CONFIG.outstanding << 24,
-            Register.CONFIG1: CONFIG.block_outputs | CONFIG.features << 16, Register.CONFIG2: CONFIG.accumulator_bits,
+            Register.CONFIG1: CONFIG.block_outputs | CONFIG.features << 16, Register.CONFIG2: CONFIG.accumulator_bits | CONFIG.tables << 8,
+            Register.CYCLES: 1,
         }
         self.clear()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from device_conformance import CHECKS
+from device_conformance import CHECKS, ENGINE_CHECKS
 from link_faults import Faults
 from networks import random_inputs
 from permfc.device.selftest import small_network
@@ -93,7 +93,7 @@ def test_a_reset_in_the_middle_of_a_load_is_reported(troubled: Troubled, request
         CHECKS[0](device, NETWORK)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", (*CHECKS, *ENGINE_CHECKS), ids=lambda check: check.__name__)
 def test_conformance(troubled: Troubled, check: object) -> None:
     troubled.set_rate(0.0)
     troubled.requests_until_reset = None

@@ -40,10 +40,11 @@ def test_fields_lie_where_the_document_says(heading):
     assert dtype.itemsize == int(re.search(r"(\d+) bytes", heading).group(1))
 
 
-def test_reserved_bytes_are_those_of_the_document():
-    reserved = [(offset, {"u8": 1, "4 bytes": 4}[kind]) for offset, kind, name in documented_fields("Block header, 16 bytes") if name == "-"]
+@pytest.mark.parametrize("heading", TABLES)
+def test_reserved_bytes_are_those_of_the_document(heading):
+    reserved = [(offset, {"u8": 1, "2 bytes": 2, "4 bytes": 4}[kind]) for offset, kind, name in documented_fields(heading) if name == "-"]
     documented = {offset + byte for offset, size in reserved for byte in range(size)}
-    dtype = fmt.BLOCK_HEADER
+    dtype = TABLES[heading]
     places = {name: dtype.fields[name][1] for name in dtype.names if name.startswith("reserved")}
     assert {offset + byte for name, offset in places.items() for byte in range(dtype[name].itemsize)} == documented
 
@@ -70,13 +71,20 @@ def test_magic_and_version():
 
 
 def test_block_flags():
-    row, = re.findall(r"\| flags \| (.*) \|", DOCUMENT)
+    row, = re.findall(r"\| flags \| (.*) \|", section("Block header, 16 bytes"))
     documented = [int(bit) for bit in re.findall(r"(?:^|, )(\d+) ", row)]
     meanings = ["first block", "last block", "final layer", "ReLU", "raw int32 results",
-                f"biases count units of {fmt.BIAS_UNIT}", "all outputs share the multiplier"]
+                f"biases count units of {fmt.BIAS_UNIT}", "all outputs share the multiplier",
+                "results go through the layer's table"]
     assert documented == [int(flag) for flag in fmt.BlockFlag]
     assert re.findall(r"\d+ (" + "|".join(meanings) + ")", row) == meanings
-    assert [flag.name for flag in fmt.BlockFlag] == ["FIRST", "LAST", "FINAL", "RELU", "RAW", "WIDE_BIAS", "SHARED_MUL"]
+    assert [flag.name for flag in fmt.BlockFlag] == ["FIRST", "LAST", "FINAL", "RELU", "RAW", "WIDE_BIAS", "SHARED_MUL", "TABLE"]
+
+
+def test_image_flags():
+    row, = re.findall(r"\| flags \| (.*) \|", section("Image header, 32 bytes"))
+    assert row.startswith(f"{int(fmt.ImageFlag.TABLES)} some layer has a table")
+    assert list(fmt.ImageFlag) == [fmt.ImageFlag.TABLES]
 
 
 def test_class_words_and_pair_share_a_field():

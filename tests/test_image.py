@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from networks import network_of, random_inputs, random_layer, random_network, random_segments
 from permfc import ConfigError, EngineConfig, InputError, Kind, Layer, Network, Segments
-from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag, ImageFlag
 from permfc.image import pack, parse, predicted_traffic, required, size_report
-from permfc.image.codec import sparse_bits
+from permfc.image.codec import lane_words, sparse_bits
 from permfc.image.layout import image_layout
 
 seeds = st.integers(0, 2**32 - 1)
@@ -29,6 +29,7 @@ def assert_same(a: Network, b: Network) -> None:
     np.testing.assert_array_equal(a.output_scale, b.output_scale)
     for one, other in zip(a.layers, b.layers, strict=True):
         assert (one.shift, one.relu, one.raw) == (other.shift, other.relu, other.raw)
+        np.testing.assert_array_equal(one.table, other.table)
         np.testing.assert_array_equal(one.bias, other.bias)
         np.testing.assert_array_equal(one.mul, other.mul)
         np.testing.assert_array_equal(one.weights(), other.weights())
@@ -112,6 +113,24 @@ def test_fields_lie_where_the_format_says():
     assert np.frombuffer(host, "<u2", 2, 4).tolist() == [9, 3]
     assert len(host) == 8 + 12 + 2
     np.testing.assert_array_equal(np.unpackbits(np.frombuffer(host, np.uint8, 2, 20), bitorder="little", count=9), network.input_class)
+
+
+@pytest.mark.parametrize(("bus_bits", "padding"), [(64, 0), (512, 48)])
+def test_a_table_lies_behind_the_parameters_of_the_first_block(bus_bits, padding):
+    rng = np.random.default_rng(0)
+    table = np.arange(256, dtype=np.uint8)[::-1].copy().view(np.int8)
+    layers = [random_layer(rng, 4, 40, block_outputs=16, kinds=[Kind.PREFIX], table=table), random_layer(rng, 40, 8, kinds=[Kind.PREFIX], raw=True)]
+    network = network_of(layers, rng)
+    image = pack(network, EngineConfig(bus_bits=bus_bits))
+    assert np.frombuffer(image, IMAGE_HEADER, 1)[0]["flags"] == ImageFlag.TABLES
+    blocks = image_layout(network, bus_bits // 8).blocks
+    assert [block.function_words * bus_bits // 8 for block in blocks] == [256, 0, 0, 0]
+    flags = [np.frombuffer(image, BLOCK_HEADER, 1, block.offset * bus_bits // 8)[0]["flags"] for block in blocks]
+    assert [bool(flag & BlockFlag.TABLE) for flag in flags] == [True, True, True, False]
+    end = blocks[1].offset * bus_bits // 8
+    assert image[end - 256:end] == bytes(range(255, -1, -1))
+    assert size_report(network, EngineConfig(bus_bits=bus_bits)).layers[0].function == 256
+    assert_same(network, parse(image).network())
 
 
 @pytest.mark.parametrize(("slots", "width"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (9, 4), (16, 4)])
@@ -243,6 +262,52 @@ def test_the_required_configuration_fits():
     config = EngineConfig(**required(LARGE))
     assert (config.features, config.block_outputs, config.levels, config.accumulator_bits) == (128, 128, 16, LARGE.accumulator_bits)
     assert_same(LARGE, parse(pack(LARGE, config)).network())
+
+
+TABLE = random_network(0, (40, 20), raw=False, tables=False)
+TABLE = dataclasses.replace(TABLE, layers=(dataclasses.replace(TABLE.layers[0], relu=False, table=np.zeros(256, dtype=np.int8)),))
+
+
+def test_an_engine_without_tables():
+    assert required(TABLE)["tables"]
+    assert not required(LARGE)["tables"]
+    pack(LARGE, EngineConfig(tables=False))
+    with pytest.raises(ConfigError, match=r"The network needs an engine with tables, since it has functions other than ReLU and clamps, "
+                                          r"but this one has none: an EngineConfig with tables=True would fit \(--tables\)"):
+        pack(TABLE, EngineConfig(tables=False))
+    with pytest.raises(ConfigError, match=r"features >= 40, .* an EngineConfig with features=64, tables=True would fit \(--features 64 --tables\)"):
+        pack(TABLE, EngineConfig(tables=False, features=32))
+
+
+def full_sparse(features: int, outputs: int) -> Network:
+    """One layer of sparse segments without zeros, whose Rice parameter makes them as long as they can be: 8 bits an output."""
+    segments = Segments.sparse(0, np.array([1, 2, 3, 4], dtype=np.int8), np.full((features, outputs), 4, dtype=np.uint8), 5)
+    layer = Layer(features, outputs, outputs, ((segments,),), np.zeros(outputs, dtype=np.int32), np.ones(outputs, dtype=np.uint16), 1, False, True)
+    return network_of([layer], np.random.default_rng(0))
+
+
+def test_segments_that_a_lane_cannot_hold():
+    network = full_sparse(3, 100)
+    with pytest.raises(ConfigError, match=r"A sparse segment of features 0 to 2 in layer 0 takes 100 bytes, but a lane of this engine holds 64: "
+                                          r"an EngineConfig with block_outputs=256 would fit \(--block-outputs 256\)"):
+        pack(network, EngineConfig(block_outputs=128))
+    assert required(network)["block_outputs"] == 256
+    pack(network, EngineConfig(**required(network)))
+    pack(full_sparse(3, 64), EngineConfig(block_outputs=64, bus_bits=512))  # a word of 64 bytes
+    with pytest.raises(ConfigError, match="takes 3000 bytes, .* and no engine has enough: compress the network with block_outputs of at most 2048"):
+        pack(full_sparse(1, 3000), EngineConfig(block_outputs=4096, features=4096))
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(1, 300), buses, st.sampled_from([Kind.PREFIX, Kind.DENSE8, Kind.EMPTY, Kind.SPARSE]))
+def test_segments_of_every_kind_fit_the_smallest_engine_for_their_outputs(seed, outputs, bus_bits, kind):
+    """By construction: 16 levels take at most 4 bits each, nibbles take 4, and sparse segments with their best Rice parameter at most 3."""
+    rng = np.random.default_rng(seed)
+    segments = random_segments(rng, kind, 0, 3, outputs)
+    if kind is Kind.SPARSE:
+        segments = Segments.sparse(0, segments.levels, segments.indices)
+    config = EngineConfig(bus_bits=bus_bits, block_outputs=max(16, 1 << (outputs - 1).bit_length()))
+    assert lane_words(segments, bus_bits) * config.bus_bytes <= config.segment_bytes
 
 
 def test_no_engine_is_large_enough():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from networks import network_of, random_layer, random_network
+from networks import network_of, random_layer, random_network, random_table
 from permfc import EngineConfig, FormatError, Kind, Layer, Segments
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, BlockFlag
 from permfc.image import pack, parse
@@ -19,7 +19,7 @@ BUS_BYTES = 8
 NETWORK = network_of(
     [
         random_layer(np.random.default_rng(2), 12, 20, block_outputs=16, kinds=[Kind.PREFIX], classes=1, most_levels=3),
-        random_layer(np.random.default_rng(3), 20, 3, kinds=[Kind.DENSE8], classes=1),
+        random_layer(np.random.default_rng(3), 20, 3, kinds=[Kind.DENSE8], classes=1, table=random_table(np.random.default_rng(6))),
         random_layer(np.random.default_rng(5), 3, 30, kinds=[Kind.SPARSE], classes=1),
     ],
     np.random.default_rng(4),
@@ -74,6 +74,8 @@ def test_a_matching_crc_does_not_hide_a_flipped_bit(bit):
 
 BLOCK = LAYOUT.header_words * BUS_BYTES
 INFO = BLOCK + LAYOUT.blocks[0].header_words * BUS_BYTES
+TABLE_BLOCK = LAYOUT.blocks[2].offset * BUS_BYTES
+TABLE_FLAGS = int(np.frombuffer(IMAGE, BLOCK_HEADER, 1, TABLE_BLOCK)[0]["flags"])
 PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTES
 
 
@@ -81,7 +83,7 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (b"", "Image is truncated: it has 0 bytes, its header alone takes 32"),
     (IMAGE + b"x", f"Image has bytes after its end: it has {len(IMAGE) + 1} bytes, its header says {len(IMAGE)}"),
     (with_field(IMAGE_HEADER, "magic", 0), "Not an image: it begins with 0x00000000 instead of 0x31434650"),
-    (with_field(IMAGE_HEADER, "version", 7), "Image has format version 7, this program reads version 2: pack the model file again"),
+    (with_field(IMAGE_HEADER, "version", 7), "Image has format version 7, this program reads version 3: pack the model file again"),
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 0), r"Image has a bus of 2\*\*0 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 7), r"Image has a bus of 2\*\*7 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) + 1), f"Image has its host section at byte {len(IMAGE) + 1}, outside its {len(IMAGE)} bytes"),
@@ -91,6 +93,9 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (with_field(IMAGE_HEADER, "descriptor_words", 0), "Image is damaged: its program ends before the end of layer 0"),
     (with_field(IMAGE_HEADER, "descriptor_words", 9), "Image is not canonical: byte 14 .image header. differs from what its contents require"),
     (with_field(IMAGE_HEADER, "accumulator_bits", 9), "Image is not canonical: byte 24 .image header."),
+    (with_field(IMAGE_HEADER, "flags", 0), "Image is not canonical: byte 25 .image header."),
+    (with_field(IMAGE_HEADER, "flags", 3), "Image is not canonical: byte 25 .image header."),
+    (with_field(IMAGE_HEADER, "reserved", 256), "Image is not canonical: byte 27 .image header."),
     (with_field(BLOCK_HEADER, "flags", 0, BLOCK), "Image is damaged: block 0 of layer 0 has flags 0x0, which break the layer order"),
     (with_field(BLOCK_HEADER, "next_words", 0, BLOCK), "Image is damaged: its program ends before the end of layer 0"),
     (with_field(BLOCK_HEADER, "classes", 17, BLOCK), "Image is damaged: a block has 17 class slots and 16 outputs"),
@@ -99,6 +104,9 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (with_field(BLOCK_HEADER, "shift", 0, BLOCK), "Image is damaged: Shift of a layer must be an integer from 1 to 47, not 0"),
     (with_field(BLOCK_HEADER, "features", 13, BLOCK), "Image is damaged: Classes of block 0 must cover the 13 features without gaps"),
     (with_field(BLOCK_HEADER, "reserved", 1, BLOCK), f"Image is not canonical: byte {BLOCK + 7} .descriptor or parameters of layer 0, block 0."),
+    (with_field(BLOCK_HEADER, "flags", TABLE_FLAGS | BlockFlag.RELU, TABLE_BLOCK),
+     "Image is damaged: A layer with a table can have neither a ReLU nor raw results"),
+    (with_field(BLOCK_HEADER, "flags", TABLE_FLAGS & ~BlockFlag.TABLE, TABLE_BLOCK), "Image is damaged: a block has|Image ends inside"),
     (with_field(CLASS_INFO, "end", 0, INFO), "Image is damaged: a class has features 0 to -1 and 1 class slots"),
     (with_field(CLASS_INFO, "base", 10**6, INFO), "Image is damaged: the segments of features 0 to 11 lie at byte 8000000, outside the image"),
     (with_field(CLASS_INFO, "words", 0x8001, PAIR_INFO + 8), "Image is not canonical: byte"),

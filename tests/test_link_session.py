@@ -23,7 +23,7 @@ from permfc.device.link.session import Refusal, Session
 from permfc.device.selftest import selftest
 from permfc.device.serial import PIECE_BYTES, SerialDevice
 from permfc.errors import ConfigError, DeviceError, LinkError, PortError, VersionError
-from permfc.format import MAGIC, Register
+from permfc.format import MAGIC, VERSION, Register
 from permfc.image import model_file
 from reference_board import CONFIG, IDENTITY, DirectLine, ReferenceBoard, Terminal
 
@@ -120,12 +120,12 @@ def test_memory_that_forgets_is_found_out() -> None:
 
 
 @pytest.mark.parametrize(("changes", "found"), [
-    ({"link_version": LINK_VERSION + 1}, f"link version {LINK_VERSION + 1} and image format 2"),
+    ({"link_version": LINK_VERSION + 1}, f"link version {LINK_VERSION + 1} and image format {VERSION}"),
     ({"format_version": 1}, f"link version {LINK_VERSION} and image format 1"),
 ])
 def test_versions_of_both_sides_are_named(changes: dict, found: str) -> None:
     line = DirectLine(small(**changes))
-    with pytest.raises(VersionError, match=f"{found}, this program link version {LINK_VERSION} and image format 2"):
+    with pytest.raises(VersionError, match=f"{found}, this program link version {LINK_VERSION} and image format {VERSION}"):
         SerialDevice(line)
     assert line.closed
 
@@ -196,7 +196,7 @@ def test_selftest() -> None:
 
 def test_names_of_devices() -> None:
     for name, message in {
-        "usb:1": "Device 'usb:1' is of no known kind; choose serial:... or sim:...",
+        "usb:1": "Device 'usb:1' is of no known kind; choose golden:... or serial:... or sim:...",
         "serial:": "A serial device needs a port",
         "serial:/dev/null@fast": "The baud rate after @ must be a positive integer, not 'fast'",
         "sim:lane=4": "'lane=4' in the name of a simulated device must be NAME=VALUE with one of lanes, bus_bits",

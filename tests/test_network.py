@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networks import bound_network, network_of, random_inputs, random_layer, random_network, random_segments
+from networks import bound_network, network_of, random_inputs, random_layer, random_network, random_segments, random_table
 from permfc import InputError, InputSteps, Kind, Layer, ModelError, Network, Segments
 
 seeds = st.integers(0, 2**32 - 1)
@@ -22,20 +22,24 @@ def in_plain_integers(layer: Layer, x: list[int]) -> list[int]:
     for weights, bias, mul in zip(layer.weights().tolist(), layer.bias.tolist(), layer.mul.tolist(), strict=True):
         accumulator = bias + sum(weight * value for weight, value in zip(weights, x, strict=True))
         scaled = (accumulator * mul + 2 ** (layer.shift - 1)) >> layer.shift
-        results.append(accumulator if layer.raw else min(max(scaled, 0 if layer.relu else -128), 127))
+        result = accumulator if layer.raw else min(max(scaled, 0 if layer.relu else -128), 127)
+        results.append(result if layer.table is None else layer.table.tolist()[result % 256])
     return results
 
 
 @settings(deadline=None)
-@given(seeds, sizes, sizes, st.integers(1, 20), st.booleans(), st.booleans())
-def test_a_layer_computes_the_formula(seed, features, outputs, block_outputs, relu, raw):
-    layer = random_layer(np.random.default_rng(seed), features, outputs, block_outputs=block_outputs, relu=relu, raw=raw)
+@given(seeds, sizes, sizes, st.integers(1, 20), st.sampled_from(["plain", "relu", "raw", "table"]))
+def test_a_layer_computes_the_formula(seed, features, outputs, block_outputs, ending):
+    rng = np.random.default_rng(seed)
+    table = random_table(rng) if ending == "table" else None
+    layer = random_layer(rng, features, outputs, block_outputs=block_outputs, relu=ending == "relu", raw=ending == "raw", table=table)
     x = random_inputs(seed, features, 3)
     results = layer.compute(x)
-    assert results.dtype == (np.int32 if raw else np.int8)
+    assert results.dtype == (np.int32 if layer.raw else np.int8)
     assert results.tolist() == [in_plain_integers(layer, row) for row in x.tolist()]
 
 
+@settings(deadline=None)
 @given(seeds, sizes, sizes, st.integers(1, 20))
 def test_weights_are_those_of_the_segments(seed, features, outputs, block_outputs):
     layer = random_layer(np.random.default_rng(seed), features, outputs, block_outputs=block_outputs)
@@ -78,6 +82,7 @@ def test_full_scale_requantisation():
     assert halves.compute(np.zeros((1, 1), dtype=np.int8)).tolist() == [[1, 0, 2, -1]]  # halves are rounded up
 
 
+@settings(deadline=None)
 @given(seeds, st.lists(sizes, min_size=2, max_size=4))
 def test_a_network_chains_its_layers(seed, shape):
     network = random_network(seed, shape, block_outputs=16)

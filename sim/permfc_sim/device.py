@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from permfc.config import EngineConfig
-from permfc.device.base import Device
+from permfc.device.engine import EngineDevice
 from permfc.errors import ConfigError, DeviceError, LinkError
 from permfc.format import Register, Status
 from permfc.memory import CommandTrace, Memory
@@ -123,7 +123,7 @@ def _probability(name: str, value: float) -> int:
     return int(value * 65536)
 
 
-class SimDevice(Device):
+class SimDevice(EngineDevice):
     """One engine in simulation, cycle by cycle, with a memory: one of set latency and seeded random stalls, or one with its controller and pins.
 
     Making one builds the simulator when it is not in the cache yet (half a minute for 16 lanes).
@@ -208,13 +208,16 @@ class SimDevice(Device):
         self._check_register("write", register, self._library.permfc_write_register(self._simulation, register, value, ANSWER_CYCLES))
 
     def write_memory(self, address: int, data: bytes, progress: Progress | None = None) -> None:
-        if not self._library.permfc_load(self._simulation, address, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data)):
-            size, end = self._memory.bytes, address + len(data)
-            part = self._memory.memory.part
-            cure = f"choose a larger part than {part.name}" if part else "make it larger with memory_bytes"
-            raise DeviceError(f"The simulated memory has {size} bytes, but {end} are needed, {end - size} more; {cure}")
+        self.check_room(address + len(data))
+        self._library.permfc_load(self._simulation, address, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data))
         if progress:
             progress("load", len(data), len(data))
+
+    def check_room(self, end: int) -> None:
+        size, part = self._memory.bytes, self._memory.memory.part
+        if end > size:
+            cure = f"choose a larger part than {part.name}" if part else "make it larger with memory_bytes"
+            raise DeviceError(f"The simulated memory has {size} bytes, but {end} are needed, {end - size} more; {cure}")
 
     def send_input(self, values: np.ndarray) -> None:
         values = np.ascontiguousarray(values, dtype=np.int8)
@@ -238,7 +241,7 @@ class SimDevice(Device):
     def discard_output(self) -> None:
         self._library.permfc_discard_output(self._simulation)
 
-    def wait(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> int:
         limit = int(timeout * self.clock_hz)
         status = ctypes.c_uint32()
         response = self._library.permfc_wait(self._simulation, Register.STATUS, Status.BUSY, status, limit)
@@ -246,6 +249,7 @@ class SimDevice(Device):
         if response < 0:
             raise DeviceError(f"The engine was still busy after {limit} cycles; clear it or wait longer")
         self._check_register("read", Register.STATUS, response)
+        return status.value
 
     @property
     def clock_hz(self) -> float:
@@ -255,6 +259,7 @@ class SimDevice(Device):
     def reset(self) -> None:
         """Reset engine, memory and monitors, let the memory initialise itself, and forget what was logged. The memory keeps its contents."""
         self._library.permfc_reset(self._simulation)
+        self._image_base = None
         limit = self._memory.power_up_cycles
         initialised = self._library.permfc_initialise(self._simulation, limit)
         self._check_protocol()

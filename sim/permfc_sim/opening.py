@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
+from typing import Any
 
-from permfc.config import EngineConfig
-from permfc.errors import ConfigError
-from permfc.image import required
+from permfc.device.placement import engine_for, engine_parameters, memory_bytes_for
 from permfc.memory import memory as named_memory
 from permfc.network import Network
 from permfc.progress import Progress
 
 from .device import SimDevice
+from .library import MEMORY_BYTES
 
-PARAMETERS = [field.name for field in fields(EngineConfig)]
 
-
-def open_simulation(text: str, *, network: Network | None = None, progress: Progress | None = None, **options: object) -> SimDevice:
+def open_simulation(
+    text: str, *, network: Network | Mapping[str, Network] | None = None, progress: Progress | None = None, **options: Any
+) -> SimDevice:
     """A simulated engine.
 
     Parameters
     ----------
     text : str
         ``NAME=VALUE,...``: parameters of EngineConfig, and ``memory``, the name of a preset.
-    network : Network, optional
-        The engine is large enough for it where ``text`` says nothing, and never smaller than EngineConfig's defaults.
+    network : Network, or mapping of names to Networks, optional
+        Engine and plain memory are large enough for all of it where ``text`` and ``options`` say nothing, and never smaller than by default.
     progress : callable, optional
         Told about the steps of the build.
     **options
@@ -37,27 +37,10 @@ def open_simulation(text: str, *, network: Network | None = None, progress: Prog
     ToolError
         If the simulator cannot be built.
     """
-    given = dict(_pair(item) for item in text.split(",") if item)
-    if "memory" in given:
-        options["memory"] = named_memory(given.pop("memory"))
-    numbers = {name: _integer(name, value) for name, value in given.items()}
-    return SimDevice(EngineConfig(**{**_sizes(network), **numbers}), progress=progress, **options)
-
-
-def _sizes(network: Network | None) -> dict[str, int]:
-    """The default engine's parameters, raised to what the network needs."""
-    sizes = EngineConfig().as_dict()
-    return sizes | {name: max(sizes[name], least) for name, least in required(network).items()} if network else sizes
-
-
-def _pair(item: str) -> tuple[str, str]:
-    name, _, value = item.partition("=")
-    if name not in (*PARAMETERS, "memory") or not value:
-        raise ConfigError(f"{item!r} in the name of a simulated device must be NAME=VALUE with one of {', '.join(PARAMETERS)}, memory")
-    return name, value
-
-
-def _integer(name: str, value: str) -> int:
-    if not value.isdecimal():
-        raise ConfigError(f"{name} of a simulated device must be an integer, not {value!r}")
-    return int(value)
+    parameters, others = engine_parameters(text, "simulated device", ["memory"])
+    config = engine_for(network, parameters)
+    if "memory" in others:
+        options["memory"] = named_memory(others["memory"])
+    if network is not None:
+        options.setdefault("memory_bytes", max(MEMORY_BYTES, memory_bytes_for(network, config)))
+    return SimDevice(config, progress=progress, **options)

@@ -47,7 +47,7 @@ def _layers(report: NetworkReport, name: str) -> console.Table:
     headings = ["layer", "outputs x inputs", "blocks", "classes", "levels", "zeros", "bytes", "bits/w", "result"]
     layers = console.table(name, dict.fromkeys(headings, "right"))
     for number, layer in enumerate(report.layers):
-        result = "int32" if layer.raw else "int8, ReLU" if layer.relu else "int8"
+        result = "int32" if layer.raw else "int8, ReLU" if layer.relu else "int8, table" if layer.table else "int8"
         layers.add_row(
             str(number), f"{layer.outputs} x {layer.features}", str(layer.blocks), str(layer.classes), str(layer.levels),
             f"{layer.zero_weights:.1%}", f"{layer.size.total:,}", f"{layer.size.bits_per_weight:.3f}", result,

@@ -1,41 +1,75 @@
-"""What every engine looks like from the host, simulated or real: identify, load, run, count.
-
-A link (simulation, UART, PCIe) implements the few abstract methods; everything that gives them a meaning is here.
-"""
+"""What every device looks like to the host, be it a board, a simulation or a model: load networks, run one by its name, ask what that cost."""
 
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .. import image
 from ..config import EngineConfig
-from ..errors import ConfigError, DeviceError, InputError
-from ..format import MAGIC, VERSION, Control, ErrorCode, Register
-from ..network import Network
+from ..errors import DeviceError, InputError
 from ..progress import Progress
+from .placement import Loadable, PlacedImage, named, place
 
 IMAGE_ADDRESS = 0
 RUN_SECONDS = 10.0  # of the engine's time: half of that takes an iCEBreaker for as much as its flash holds; a defective image ends by itself
-ERROR_BITS = 8  # position of the error code in STATUS
 
-ERROR_SENTENCES = {
-    ErrorCode.BUS: "the memory answered a read with an error; check that the image lies inside the memory",
-    ErrorCode.MAGIC: "there is no image at IMAGE_BASE; load a network first",
-    ErrorCode.VERSION: "the image has another format version; pack the network again",
-    ErrorCode.CONFIG: "the image was packed for another bus width or for larger limits; pack it for the configuration of this engine",
-    ErrorCode.INPUT_LENGTH: "the number of input values is not the number of inputs of the network",
-    ErrorCode.TIMEOUT: "the memory did not answer a read",
-    ErrorCode.DESCRIPTOR: "the image holds a block descriptor that is out of range; load it again",
-}
+CheckOutcome = tuple[bool | None, str]
+"""Whether a check passed (None: there was nothing to check), and what was measured or found wrong."""
+
+Self = TypeVar("Self", bound="Device")
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network that a device holds.
+
+    Members
+    -------
+    inputs, outputs : int
+    address : int
+        Where its image begins in the memory.
+    image_bytes : int
+    """
+
+    inputs: int
+    outputs: int
+    address: int
+    image_bytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call of `Device.run` cost: sums over all its inputs.
+
+    Members
+    -------
+    network : str
+        The name under which it was loaded.
+    inputs : int
+    bytes : int
+        Read from the memory, whole bus words.
+    cycles : int or None
+        Clock cycles from start to done; None from a device without a clock.
+    source : str
+        ``counted`` by the engine, or ``predicted`` by the law that engines obey.
+    """
+
+    network: str
+    inputs: int
+    bytes: int
+    cycles: int | None
+    source: Literal["counted", "predicted"]
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What the engine counted in its last run.
+    """What the engine counted for its last input.
 
     Members
     -------
@@ -60,100 +94,99 @@ class Counters:
 
 
 class Device(abc.ABC):
-    """One engine with its memory. Use it in a ``with`` statement, or call `close`."""
+    """Runs networks. Use it in a ``with`` statement, or call `close`."""
+
+    _networks: Mapping[str, LoadedNetwork] = {}
+
+    @property
+    @abc.abstractmethod
+    def clock_hz(self) -> float | None:
+        """Value of the engine's clock; None where there is none."""
 
     @abc.abstractmethod
-    def read_register(self, register: Register) -> int:
-        """The value of a register, 0 to 2**32 - 1."""
+    def identify(self) -> EngineConfig:
+        """What the engine was built for: a network must fit it. Raises DeviceError if no engine answers."""
 
     @abc.abstractmethod
-    def write_register(self, register: Register, value: int) -> None:
-        """Set a register."""
+    def cost(self) -> Cost:
+        """What the last call of `run` cost. Raises DeviceError after `load`, and after a run that failed."""
 
-    @abc.abstractmethod
-    def write_memory(self, address: int, data: bytes, progress: Progress | None = None) -> None:
-        """Write bytes into the engine's memory; ``progress`` is called with what is being done, steps done, and steps."""
-
-    @abc.abstractmethod
-    def send_input(self, values: np.ndarray) -> None:
-        """Stream int8 [n] into the engine."""
-
-    @abc.abstractmethod
-    def receive_output(self, count: int) -> np.ndarray:
-        """The next ``count`` results from the engine, int32 [count]."""
-
-    @abc.abstractmethod
-    def discard_output(self) -> None:
-        """Forget the results that have arrived and were not received."""
-
-    @abc.abstractmethod
-    def wait(self, timeout: float) -> None:
-        """Return when the engine is not busy; raise DeviceError when it still is after ``timeout`` seconds of the engine's time."""
+    def counters(self) -> Counters | None:
+        """What the engine counted for its last input; None where there is no engine that counts."""
+        return None
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Release the link. Closing twice does nothing."""
+        """Release what the device holds. Closing twice does nothing."""
 
-    def __enter__(self) -> Device:
+    @abc.abstractmethod
+    def _store(self, images: Mapping[str, PlacedImage], progress: Progress | None) -> None:
+        """Make these images what the device holds."""
+
+    @abc.abstractmethod
+    def _run(self, name: str, batch: NDArray[np.int8], timeout: float) -> NDArray[np.int32]:
+        """Results int32 [batch, outputs] of a loaded network for int8 [batch, inputs]."""
+
+    @property
+    def image_address(self) -> int:
+        """Value of where the first image lies in the memory."""
+        return IMAGE_ADDRESS
+
+    @property
+    def read_only(self) -> bool:
+        """Value of whether the memory must hold an image already when it is loaded, since only its programmer writes it."""
+        return False
+
+    def checks(self, rng: np.random.Generator) -> Sequence[tuple[str, Callable[[], CheckOutcome]]]:
+        """Checks of the way to the engine by name, in order; `permfc.device.selftest.selftest` runs them before its own."""
+        return ()
+
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def identify(self) -> EngineConfig:
-        """What the engine was built for, read from the engine.
-
-        Raises
-        ------
-        DeviceError
-            If there is no engine behind the link, or one of another version.
-        """
-        magic, version = self.read_register(Register.ID), self.read_register(Register.VERSION)
-        if magic != MAGIC:
-            raise DeviceError(f"There is no permfc engine behind the link: register ID reads 0x{magic:08x} instead of 0x{MAGIC:08x}")
-        if version != VERSION:
-            raise DeviceError(f"The engine has version {version} and this program version {VERSION}; build the engine again")
-        sizes, limits, sums = (self.read_register(register) for register in (Register.CONFIG0, Register.CONFIG1, Register.CONFIG2))
-        try:
-            return EngineConfig(
-                lanes=sizes & 0xFF, bus_bits=8 << (sizes >> 8 & 0xFF), levels=sizes >> 16 & 0xFF, outstanding=sizes >> 24,
-                block_outputs=limits & 0xFFFF, features=limits >> 16,
-                accumulator_bits=sums & 0xFF, tables=bool(sums >> 8 & 1),
-            )
-        except ConfigError as error:
-            raise DeviceError(f"The engine reports an impossible configuration: {error}") from error
-
     @property
-    def image_address(self) -> int:
-        """Value of where images lie in the memory."""
-        return IMAGE_ADDRESS
+    def networks(self) -> Mapping[str, LoadedNetwork]:
+        """Value of what is loaded, by name, in the order of the memory."""
+        return dict(self._networks)
 
-    def load(self, network: Network | bytes, progress: Progress | None = None) -> None:
-        """Write a network, or an image packed for this engine, into the memory.
+    def load(self, networks: Loadable | Mapping[str, Loadable], progress: Progress | None = None) -> None:
+        """Bring networks into the memory, one behind the other. They replace what was loaded; if that fails, nothing is loaded.
+
+        Parameters
+        ----------
+        networks : Network, bytes, or mapping of names to those
+            Bytes are an image packed for this engine. A single network needs no name; it gets ``network``.
+        progress : callable, optional
+            Called with what is being done, steps done, and steps.
 
         Raises
         ------
         FormatError
-            If the image is damaged.
+            If an image is damaged.
         ConfigError
-            If the network or the image does not fit the engine.
+            If a network or an image does not fit the engine, or a name is empty.
+        DeviceError
+            If the memory is too small for all of them.
         """
-        config = self.identify()
-        if isinstance(network, Network):
-            data = image.pack(network, config)
-        else:
-            data, network = bytes(network), _network_of(network, config)
-        self._inputs = None  # until all of it is there
-        self.write_memory(self.image_address, data, progress)
-        self.write_register(Register.IMAGE_BASE, self.image_address)
-        self._inputs, self._outputs = network.inputs, network.outputs
+        images = place(named(networks), self.identify(), self.image_address)
+        self._networks = {}  # until all of it is there
+        self._store(images, progress)
+        self._networks = {
+            name: LoadedNetwork(image.network.inputs, image.network.outputs, image.address, len(image.data))
+            for name, image in images.items()
+        }
 
-    def run(self, x: np.ndarray, timeout: float = RUN_SECONDS) -> np.ndarray:
-        """The network's integer results for quantised inputs in packed order (`Network.quantise` makes them).
+    def run(self, x: np.ndarray, name: str | None = None, timeout: float = RUN_SECONDS) -> NDArray[np.int32]:
+        """A network's integer results for quantised inputs in packed order (`Network.quantise` makes them).
 
         Parameters
         ----------
         x : int8 [inputs] or [batch, inputs]
+        name : str, optional
+            Which network; needed only when several are loaded.
         timeout : float
             Seconds of the engine's time for one input.
 
@@ -164,75 +197,34 @@ class Device(abc.ABC):
         Raises
         ------
         InputError
-            If the shape, the type or the range is wrong.
+            If the shape, the type or the range of ``x`` is wrong, or there is no network of that name.
         DeviceError
-            If the engine reports an error or does not finish; it is cleared and can be used again.
+            If nothing is loaded, or the engine reports an error or does not finish; it is cleared and can be used again.
         """
-        batch = self._checked_input(x)
-        results = np.empty((len(batch), self._outputs), dtype=np.int32)
-        if self._unfinished:
-            self.clear()
-        for row, values in zip(results, batch, strict=True):
-            self._unfinished = True
-            try:
-                row[:] = self._run_one(values, timeout)
-            except DeviceError:
-                self.clear()
-                self._unfinished = False
-                raise
-            self._unfinished = False
+        chosen = self._chosen(name)
+        results = self._run(chosen, _checked_input(x, self._networks[chosen].inputs), timeout)
         return results if x.ndim == 2 else results[0]
 
-    def clear(self) -> None:
-        """Discard input, results and error: the engine is as after a reset, the image stays. A run that is under way is waited for."""
-        self.discard_output()
-        self.wait(RUN_SECONDS)  # the engine takes no notice of CLEAR while it is busy
-        self.write_register(Register.CONTROL, Control.CLEAR)
-        self.discard_output()
-
-    def counters(self) -> Counters:
-        """What the engine counted in its last run."""
-        return Counters(**{field.name: self.read_register(Register[field.name.upper()]) for field in fields(Counters)})
-
-    def error(self) -> ErrorCode:
-        """Why the last run stopped; NONE if it did not fail."""
-        code = self.read_register(Register.STATUS) >> ERROR_BITS & 0xFF
-        try:
-            return ErrorCode(code)
-        except ValueError:
-            raise DeviceError(f"The engine reports error code {code}, which this program does not know; update it") from None
-
-    _inputs: int | None = None
-    _outputs: int
-    _unfinished = False  # the last run was interrupted: its results would be taken for the next one's
-
-    def _checked_input(self, x: np.ndarray) -> np.ndarray:
-        if self._inputs is None:
+    def _chosen(self, name: str | None) -> str:
+        """The name of a loaded network."""
+        if not self._networks:
             raise DeviceError("No network is loaded; call load first")
-        if not isinstance(x, np.ndarray) or x.ndim not in (1, 2) or x.shape[-1] != self._inputs:
-            found = list(x.shape) if isinstance(x, np.ndarray) else repr(x)
-            raise InputError(f"Input must be an array of {self._inputs} values, or a batch of such rows, not {found}")
-        if x.dtype.kind not in "iu":
-            raise InputError(f"Input must be integers, not {x.dtype}; Network.quantise turns real values into int8")
-        if x.size and not -128 <= x.min() <= x.max() <= 127:
-            raise InputError(f"Input must be in -128..127, not {x.min()}..{x.max()}")
-        return np.atleast_2d(x).astype(np.int8)
-
-    def _run_one(self, values: np.ndarray, timeout: float) -> np.ndarray:
-        self.send_input(values)
-        self.write_register(Register.CONTROL, Control.START)
-        self.wait(timeout)
-        error = self.error()
-        if error is not ErrorCode.NONE:
-            raise DeviceError(f"The engine stopped with error {error.name}: {ERROR_SENTENCES[error]}")
-        return self.receive_output(self._outputs)
+        if name in self._networks:
+            return name
+        names = ", ".join(self._networks)
+        if name is not None:
+            raise InputError(f"There is no network {name!r} on this device; loaded are: {names}")
+        if len(self._networks) > 1:
+            raise InputError(f"Several networks are loaded; name the one to run: {names}")
+        return names
 
 
-def _network_of(data: bytes, config: EngineConfig) -> Network:
-    """The network in an image, verified; ConfigError when the image is for another engine."""
-    parsed = image.parse(data)
-    if parsed.bus_bits != config.bus_bits:
-        raise ConfigError(f"The image is packed for a bus of {parsed.bus_bits} bits, the engine has {config.bus_bits}; pack the network again")
-    network = parsed.network()
-    image.check_fits(network, config)
-    return network
+def _checked_input(x: np.ndarray, inputs: int) -> NDArray[np.int8]:
+    if not isinstance(x, np.ndarray) or x.ndim not in (1, 2) or x.shape[-1] != inputs:
+        found = list(x.shape) if isinstance(x, np.ndarray) else repr(x)
+        raise InputError(f"Input must be an array of {inputs} values, or a batch of such rows, not {found}")
+    if x.dtype.kind not in "iu":
+        raise InputError(f"Input must be integers, not {x.dtype}; Network.quantise turns real values into int8")
+    if x.dtype != np.int8 and x.size and not -128 <= x.min() <= x.max() <= 127:
+        raise InputError(f"Input must be in -128..127, not {x.min()}..{x.max()}")
+    return np.atleast_2d(x).astype(np.int8, copy=False)

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from typing import Any
 
 from ..errors import ConfigError, ToolError
 from ..network import Network
 from ..progress import Progress
 from .base import Device
+from .golden import open_golden
+from .serial import open_serial
 
 GROUP = "permfc.devices"  # of entry points: kind of device = function that opens one, called with what follows the colon
+Opener = Callable[..., Device]
+BUILT_IN: dict[str, Opener] = {"golden": open_golden, "serial": open_serial}
 
 
-def open(name: str, *, network: Network | None = None, progress: Progress | None = None, **options: object) -> Device:
+def open(
+    name: str, *, network: Network | Mapping[str, Network] | None = None, progress: Progress | None = None, **options: Any
+) -> Device:
     """Open a device.
 
     Parameters
     ----------
     name : str
-        ``serial:PORT`` or ``serial:PORT@BAUD``: a board, see :class:`permfc.device.serial.SerialDevice`. ``sim`` or ``sim:NAME=VALUE,...``: the
-        simulated engine, see :func:`permfc_sim.opening.open_simulation`. Other packages add kinds by entry points in the group ``permfc.devices``.
-    network : Network, optional
-        What will be loaded: a simulated engine is made large enough for it.
+        ``golden`` or ``golden:NAME=VALUE,...``: the golden model of an engine, see :class:`permfc.device.golden.GoldenDevice`.
+        ``serial:PORT`` or ``serial:PORT@BAUD``: a board, see :class:`permfc.device.serial.SerialDevice`.
+        ``sim`` or ``sim:NAME=VALUE,...``: the simulated engine, see :func:`permfc_sim.opening.open_simulation`.
+        Other packages add kinds by entry points in the group ``permfc.devices``.
+    network : Network, or mapping of names to Networks, optional
+        What will be loaded: a model or a simulation is made large enough for all of it.
     progress : callable, optional
         Called with (what, steps done, steps) while opening takes long.
     **options
@@ -42,11 +52,18 @@ def open(name: str, *, network: Network | None = None, progress: Progress | None
         If a package is missing.
     """
     kind, _, rest = name.partition(":")
+    return _opener(kind, name)(rest, network=network, progress=progress, **options)
+
+
+def _opener(kind: str, name: str) -> Opener:
+    if kind in BUILT_IN:
+        return BUILT_IN[kind]
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if kind not in found:
-        raise ConfigError(f"Device {name!r} is of no known kind; choose {' or '.join(f'{known}:...' for known in sorted(found))}")
+        known = sorted({*BUILT_IN, *found})
+        raise ConfigError(f"Device {name!r} is of no known kind; choose {' or '.join(f'{one}:...' for one in known)}")
     try:
-        opener = found[kind].load()
+        opener: Opener = found[kind].load()
     except ModuleNotFoundError as error:
         raise ToolError(f"Device {name} needs {error.name}, which is missing; run: pip install 'permfc[{kind}]'") from error
-    return opener(rest, network=network, progress=progress, **options)
+    return opener

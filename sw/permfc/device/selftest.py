@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,15 +9,10 @@ import numpy as np
 
 from ..config import EngineConfig
 from ..errors import DeviceError, LinkError
-from ..format import IMAGE_ALIGNMENT, Register
 from ..network import InputSteps, Layer, Network, Segments, block_rows
 from ..progress import Progress
-from .base import Device
-from .serial import SerialDevice
+from .base import CheckOutcome, Device
 
-LINK_ROUNDS = 100
-SMALLEST_STEP = 64           # bytes: what is written at the powers of two of the address
-BULK_BYTES = 64 * 1024
 NETWORK_SIZES = (32, 24, 10)  # small enough for every engine but the very smallest
 INPUTS = 20
 
@@ -66,11 +59,7 @@ def selftest(device: Device, network: Network | None = None, seed: int = 0, prog
         If the link breaks: there is nothing left to check.
     """
     rng = np.random.default_rng(seed)
-    for name, check in (
-        ("link", lambda: _check_link(device, rng)),
-        ("memory", lambda: _check_memory(device, rng)),
-        ("network", lambda: _check_network(device, network, rng, progress)),
-    ):
+    for name, check in (*device.checks(rng), ("network", lambda: _check_network(device, network, rng, progress))):
         try:
             yield Check(name, *check())
         except LinkError:
@@ -79,49 +68,17 @@ def selftest(device: Device, network: Network | None = None, seed: int = 0, prog
             yield Check(name, False, str(error))
 
 
-def _check_link(device: Device, rng: np.random.Generator) -> tuple[bool, str]:
-    """Random values through a register that holds them."""
-    values = (rng.integers(1 << 20, size=LINK_ROUNDS) * IMAGE_ALIGNMENT).tolist()
-    wrong, began = 0, time.perf_counter()
-    for value in values:
-        device.write_register(Register.IMAGE_BASE, value)
-        wrong += device.read_register(Register.IMAGE_BASE) != value
-    microseconds = (time.perf_counter() - began) / (2 * LINK_ROUNDS) * 1e6
-    repeats = f", {device.repeats} requests sent again" if isinstance(device, SerialDevice) else ""
-    return not wrong, f"{LINK_ROUNDS - wrong} of {LINK_ROUNDS} values came back, {microseconds:,.0f} us a request{repeats}"
-
-
-def _check_memory(device: Device, rng: np.random.Generator) -> tuple[bool | None, str]:
-    """Different bytes at all powers of two of the address and at both ends, read only when all are written: each address line is its own."""
-    if not isinstance(device, SerialDevice):
-        return None, "only boards have a memory to check"
-    if not device.identity.memory_writable:
-        return None, f"the memory of {device.identity.board} is read-only"
-    size = device.identity.memory_bytes
-    starts = [0, *(1 << bit for bit in range(SMALLEST_STEP.bit_length() - 1, (size - 1).bit_length())), size - SMALLEST_STEP]
-    blocks = {start: rng.bytes(SMALLEST_STEP) for start in starts}
-    for start, block in blocks.items():
-        device.write_memory(start, block)
-    wrong = [start for start, block in blocks.items() if device.memory_crc(start, len(block)) != zlib.crc32(block)]
-    if wrong:
-        return False, f"bytes at 0x{wrong[0]:x} changed when others were written ({len(wrong)} of {len(blocks)} places)"
-    bulk = rng.bytes(min(BULK_BYTES, size // 2))
-    began = time.perf_counter()
-    device.write_memory(size // 2, bulk)
-    rate = len(bulk) / (time.perf_counter() - began)
-    return True, f"{len(blocks)} places and {len(bulk):,} bytes in a row, {rate / 1e3:,.0f} kB/s written and verified"
-
-
-def _check_network(device: Device, network: Network | None, rng: np.random.Generator, progress: Progress | None) -> tuple[bool | None, str]:
-    if network is None and isinstance(device, SerialDevice) and not device.identity.memory_writable:
-        return None, f"the memory of {device.identity.board} is read-only; name the network that it holds (--network)"
+def _check_network(device: Device, network: Network | None, rng: np.random.Generator, progress: Progress | None) -> CheckOutcome:
+    if network is None and device.read_only:
+        return None, "the memory is read-only; name the network that it holds (--network)"
     network = network or small_network(device.identify())
     device.load(network, progress)
     x = rng.integers(-128, 128, size=(INPUTS, network.inputs)).astype(np.int8)
     x[rng.random(x.shape) < 0.5] = 0
     wrong = int(np.count_nonzero(device.run(x) != network.compute(x)))
-    total = INPUTS * network.outputs
-    return not wrong, f"{total - wrong:,} of {total:,} results equal the golden model, {device.counters().cycles:,} cycles for the last input"
+    total, cycles = INPUTS * network.outputs, device.cost().cycles
+    timed = "" if cycles is None else f", {cycles / INPUTS:,.0f} cycles an input"
+    return not wrong, f"{total - wrong:,} of {total:,} results equal the golden model{timed}"
 
 
 def small_network(config: EngineConfig) -> Network:

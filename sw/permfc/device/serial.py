@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from ..errors import ConfigError, DeviceError
 from ..format import Register
 from ..network import Network
 from ..progress import Progress
-from .base import Device
+from .base import CheckOutcome
+from .checks import check_memory
+from .engine import EngineDevice
 from .link.protocol import PATIENCE_CYCLES, Command, Identity, Status
 from .link.serial_line import SerialLine
 from .link.session import MARGIN_SECONDS, TIMEOUT_SECONDS, Line, Refusal, Session
@@ -27,7 +29,8 @@ _RESULT = np.dtype("<i4")
 
 
 def open_serial(
-    name: str, *, timeout: float = TIMEOUT_SECONDS, margin: float = MARGIN_SECONDS, network: Network | None = None, progress: Progress | None = None
+    name: str, *, timeout: float = TIMEOUT_SECONDS, margin: float = MARGIN_SECONDS,
+    network: Network | Mapping[str, Network] | None = None, progress: Progress | None = None,
 ) -> SerialDevice:
     """The board at ``PORT`` or ``PORT@BAUD``; see :class:`SerialDevice`. It is what it is, whatever ``network``, and there is no ``progress``."""
     port, _, baud = name.partition("@")
@@ -42,7 +45,7 @@ def open_serial(
     return SerialDevice(SerialLine(port, rate, write_timeout=timeout), timeout, margin)
 
 
-class SerialDevice(Device):
+class SerialDevice(EngineDevice):
     """One board. Making one says hello, and clears the engine; the memory keeps its contents.
 
     Parameters
@@ -69,8 +72,11 @@ class SerialDevice(Device):
 
     @property
     def repeats(self) -> int:
-        """Value of how many requests had to be sent again so far."""
         return self._session.repeats
+
+    @property
+    def read_only(self) -> bool:
+        return not self.identity.memory_writable
 
     @property
     def image_address(self) -> int:
@@ -80,6 +86,9 @@ class SerialDevice(Device):
     def clock_hz(self) -> float:
         return float(self.identity.clock_hz)
 
+    def checks(self, rng: np.random.Generator) -> Sequence[tuple[str, Callable[[], CheckOutcome]]]:
+        return [*super().checks(rng), ("memory", lambda: check_memory(self, rng))]
+
     def read_register(self, register: Register) -> int:
         return _WORD.unpack(self._session.ask(Command.READ_REGISTER, _WORD.pack(register)))[0]
 
@@ -88,7 +97,7 @@ class SerialDevice(Device):
 
     def memory_crc(self, address: int, size: int) -> int:
         """CRC-32 of ``size`` bytes of the board's memory, computed by the board."""
-        self._check_room(address, size)
+        self.check_room(address + size)
         return _WORD.unpack(self._session.ask(Command.CRC_MEMORY, _TWO_WORDS.pack(address, address + size), size * CRC_CYCLES_PER_BYTE))[0]
 
     def write_memory(self, address: int, data: bytes, progress: Progress | None = None) -> None:
@@ -99,7 +108,7 @@ class SerialDevice(Device):
         DeviceError
             If the memory is too small, defective, or read-only and holds something else.
         """
-        self._check_room(address, len(data))
+        self.check_room(address + len(data))
         continued = True  # a first piece that differs is of another image: the rest is sent without a look
         for done, piece in _pieces(data, PIECE_BYTES):
             same = continued and self._holds(address + done, piece)
@@ -111,7 +120,7 @@ class SerialDevice(Device):
                 self._write_piece(address + done, piece, lambda sent, done=done: _tell(progress, "load", done + sent, len(data)))
 
     def _check_writable(self) -> None:
-        if not self.identity.memory_writable:
+        if self.read_only:
             engine = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.identify().as_dict().items())
             raise DeviceError(
                 f"The flash of {self.identity.board} does not hold this image, and the link cannot write it; make a file: permfc pack "
@@ -132,8 +141,8 @@ class SerialDevice(Device):
                 "run permfc selftest"
             )
 
-    def _check_room(self, address: int, size: int) -> None:
-        end, room = address + size, self.identity.memory_bytes
+    def check_room(self, end: int) -> None:
+        room = self.identity.memory_bytes
         if end > room:
             raise DeviceError(
                 f"The memory of {self.identity.board} has {room} bytes, but {end} are needed, {end - room} more; compress the network further"
@@ -165,13 +174,12 @@ class SerialDevice(Device):
         payload = self._session.ask(Command.READ_OUTPUT, waits=True)
         return np.frombuffer(payload[:-1], dtype=_RESULT).astype(np.int32), payload[-1:] == b"\1"
 
-    def wait(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> int:
         limit = timeout * self.identity.clock_hz
         cycles = 0
         while True:
             try:
-                self._session.ask(Command.WAIT, waits=True)
-                return
+                return _WORD.unpack(self._session.ask(Command.WAIT, waits=True))[0]
             except Refusal as refusal:
                 if refusal.status != Status.BUSY:
                     raise

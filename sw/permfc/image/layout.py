@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, words
+from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES, words
 from ..network import Layer, Network, Segments
 from .codec import feature_words
 
@@ -24,8 +24,9 @@ class BlockLayout:
     classes : tuple of Segments
     slots : int
         Class slots: two for a dense8 class, one for any other.
-    header_words, info_words, table_words, bias_words, mul_words : int
-        Sizes of the block's regions; ``mul_words`` is 0 if all outputs share a multiplier.
+    header_words, info_words, table_words, bias_words, mul_words, function_words : int
+        Sizes of the block's regions; ``mul_words`` is 0 if all outputs share a multiplier, ``function_words`` is 0 but in the
+        first block of a layer with a table.
     feature_words : tuple of int
         Per class, words of one feature's segments; 0 for an empty class.
     offset : int
@@ -44,6 +45,7 @@ class BlockLayout:
     table_words: int
     bias_words: int
     mul_words: int
+    function_words: int
     feature_words: tuple[int, ...]
     offset: int
     segment_offsets: tuple[int, ...]
@@ -60,8 +62,8 @@ class BlockLayout:
 
     @property
     def program_words(self) -> int:
-        """Value of the words that are read whatever the activations are: descriptor, biases and multipliers."""
-        return self.descriptor_words + self.bias_words + self.mul_words
+        """Value of the words that are read whatever the activations are: descriptor, biases, multipliers, table."""
+        return self.descriptor_words + self.bias_words + self.mul_words + self.function_words
 
     @property
     def segment_words(self) -> int:
@@ -143,6 +145,7 @@ def _block_layout(layer: Layer, number: int, block: int, bus_bytes: int, offset:
         table_words=words(LEVEL_ENTRY.itemsize * MAX_LEVELS * slots, bus_bytes),
         bias_words=words(2 * outputs, bus_bytes),
         mul_words=0 if np.ptp(layer.mul[rows]) == 0 else words(2 * outputs, bus_bytes),
+        function_words=words(TABLE_BYTES, bus_bytes) if layer.table is not None and block == 0 else 0,
         feature_words=tuple(sizes),
         offset=offset,
         segment_offsets=tuple(segments_at + end for end in [0, *ends[:-1]]),

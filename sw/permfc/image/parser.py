@@ -20,6 +20,7 @@ from ..format import (
     PAIR,
     SPARSE,
     SPARSE_AUX,
+    TABLE_BYTES,
     VERSION,
     WORDS_MASK,
     BlockFlag,
@@ -29,6 +30,8 @@ from ..network import InputSteps, Kind, Layer, Network, Segments
 from .codec import decode, join_nibbles, sparse_code
 from .layout import ImageLayout, class_bits, host_dtype, image_layout
 from .writer import CRC_FIELD, build_image
+
+_STORES_TABLE = BlockFlag.FIRST | BlockFlag.TABLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +132,7 @@ class _Reader:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One block as read: biases int32 and multipliers uint16, both [outputs]."""
+    """One block as read: biases int32 and multipliers uint16, both [outputs], and the table int8 [256] in a layer's first block."""
 
     flags: BlockFlag
     shift: int
@@ -137,6 +140,7 @@ class _Block:
     classes: tuple[Segments, ...]
     bias: np.ndarray
     mul: np.ndarray
+    table: np.ndarray | None
 
 
 def _read_layers(data: np.ndarray, bus_bytes: int, descriptor_words: int) -> tuple[Layer, ...]:
@@ -169,6 +173,7 @@ def _layer(blocks: list[_Block]) -> Layer:
         shift=first.shift,
         relu=BlockFlag.RELU in first.flags,
         raw=BlockFlag.RAW in first.flags,
+        table=first.table,
     )
 
 
@@ -186,13 +191,14 @@ def _read_block(reader: _Reader) -> tuple[_Block, int]:
         mul = np.full(outputs, header["mul"], dtype=np.uint16)
     else:
         mul = reader.take("multipliers", np.dtype("<u2"), outputs).astype(np.uint16)
+    table = reader.take("table", np.dtype("i1"), TABLE_BYTES).copy() if _STORES_TABLE in flags else None
     classes = []
     slot = first = 0
     while slot < slots:
         segments = _read_class(reader, infos[slot], tables[slot:], first, outputs)
         classes.append(segments)
         slot, first = slot + segments.kind.slots, segments.end
-    block = _Block(flags, int(header["shift"]), int(header["features"]), tuple(classes), bias, mul)
+    block = _Block(flags, int(header["shift"]), int(header["features"]), tuple(classes), bias, mul, table)
     return block, int(header["next_words"])
 
 

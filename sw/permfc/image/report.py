@@ -27,7 +27,8 @@ class LayerReport:
         Most values that the weights of a prefix or sparse class have, zero included; 0 if there is no such class.
     zero_weights : float
         Part of the weights that is zero, 0 to 1.
-    relu, raw : bool
+    relu, raw, table : bool
+        What becomes of the sums, as in ``Layer``; ``table`` tells whether there is one.
     size : LayerSize
         Its bytes in an image.
     """
@@ -41,6 +42,7 @@ class LayerReport:
     zero_weights: float
     relu: bool
     raw: bool
+    table: bool
     size: LayerSize
 
     def as_dict(self) -> dict[str, object]:
@@ -114,5 +116,6 @@ def _layer_report(layer: Layer, size: LayerSize) -> LayerReport:
         zero_weights=1 - np.count_nonzero(layer.weights()) / layer.weights().size,
         relu=layer.relu,
         raw=layer.raw,
+        table=layer.table is not None,
         size=size,
     )

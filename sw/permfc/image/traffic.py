@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..config import EngineConfig
-from ..format import BLOCK_HEADER, CLASS_INFO, LEVEL_ENTRY, MAX_LEVELS
+from ..format import BLOCK_HEADER, CLASS_INFO, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES
 from ..network import Network, check_activations
 from .layout import BlockLayout, ImageLayout, image_layout
 
@@ -22,7 +22,7 @@ class Traffic:
     header_words : int
         Words of the image header, read once a run.
     program_words : int64 [layers]
-        Descriptors, biases and multipliers of each layer's blocks, read once a run.
+        Descriptors, biases, multipliers and tables of each layer's blocks, read once a run.
     segment_words : int64 [batch, layers]
         Segments of the nonzero activations.
     fetched, skipped : int64 [batch, layers]
@@ -96,9 +96,9 @@ class LayerSize:
     -------
     weights : int
         Outputs times features.
-    segments, padding, level_tables, class_infos, descriptors, parameters : int
+    segments, padding, level_tables, class_infos, descriptors, parameters, function : int
         Bytes: index codes (rounded up to bytes over the layer), zeros that fill words, sequences with their code tables,
-        class addresses, block headers, biases with multipliers. All segments of a sparse class count as many bits as the longest.
+        class addresses, block headers, biases with multipliers, the layer's table. All segments of a sparse class count as many bits as the longest.
     """
 
     weights: int
@@ -108,11 +108,12 @@ class LayerSize:
     class_infos: int
     descriptors: int
     parameters: int
+    function: int
 
     @property
     def total(self) -> int:
         """Value of the bytes of the layer."""
-        return self.segments + self.padding + self.level_tables + self.class_infos + self.descriptors + self.parameters
+        return self.segments + self.padding + self.level_tables + self.class_infos + self.descriptors + self.parameters + self.function
 
     @property
     def bits_per_weight(self) -> float:
@@ -181,6 +182,7 @@ def _layer_size(layout: ImageLayout, number: int, weights: int) -> LayerSize:
         "class_infos": CLASS_INFO.itemsize * slots,
         "descriptors": BLOCK_HEADER.itemsize * len(blocks),
         "parameters": 2 * sum(block.outputs * (2 if block.mul_words else 1) for block in blocks),
+        "function": TABLE_BYTES if any(block.function_words for block in blocks) else 0,
     }
     total = layout.bus_bytes * sum(block.program_words + block.segment_words for block in blocks)
     return LayerSize(weights=weights, padding=total - sum(sizes.values()), **sizes)

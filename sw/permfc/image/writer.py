@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAGIC, PAIR, VERSION, BlockFlag
+from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAGIC, PAIR, VERSION, BlockFlag, ImageFlag
 from ..network import Kind, Layer, Network
 from .codec import encode_class, lane_words, level_tables
 from .layout import BlockLayout, ImageLayout, class_bits, host_dtype
@@ -42,6 +42,7 @@ def _image_header(network: Network, layout: ImageLayout) -> np.ndarray:
     header["descriptor_words"] = layout.blocks[0].descriptor_words
     header["image_bytes"], header["host_offset"] = layout.image_bytes, layout.host_offset
     header["accumulator_bits"] = network.accumulator_bits
+    header["flags"] = ImageFlag.TABLES if network.has_tables else 0
     return header
 
 
@@ -53,6 +54,7 @@ def _write_block(image: np.ndarray, layer: Layer, block: BlockLayout, bus_bytes:
         (block.table_words, tables),
         (block.bias_words, (layer.bias[block.rows] // layer.bias_unit).astype("<i2")),
         (block.mul_words, layer.mul[block.rows].astype("<u2")),
+        (block.function_words, layer.table),
     )
     offset = block.offset
     for size, content in regions:
@@ -72,6 +74,7 @@ def _block_header(layer: Layer, block: BlockLayout, next_words: int, final: bool
         BlockFlag.RAW: layer.raw,
         BlockFlag.WIDE_BIAS: layer.bias_unit != 1,
         BlockFlag.SHARED_MUL: not block.mul_words,
+        BlockFlag.TABLE: layer.table is not None,
     }
     header = np.zeros((), dtype=BLOCK_HEADER)
     header["features"], header["outputs"], header["classes"] = layer.features, block.outputs, block.slots

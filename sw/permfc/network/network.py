@@ -93,6 +93,11 @@ class Network:
         classes = [segments for layer in self.layers for block in layer.blocks for segments in block]
         return max(MAX_LEVELS if segments.kind is Kind.DENSE8 else segments.levels.size for segments in classes)
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether results of any layer go through a table."""
+        return any(layer.table is not None for layer in self.layers)
+
     def quantise(self, x: np.ndarray) -> np.ndarray:
         """Inputs as the engine takes them: rounded to steps (halves to even), clipped, in packed order.
 
