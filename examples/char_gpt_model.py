@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,12 +100,13 @@ def loss(model: nn.Module, samples: Tensor, batch: int = 64) -> float:
 
 
 @torch.no_grad()
-def generate(model: CharGPT, prompt: str, count: int) -> str:
-    """The prompt and ``count`` characters, each the most likely one; at most CONTEXT in all."""
+def generate(model: CharGPT, prompt: str, count: int, after: Callable[[], object] = lambda: None) -> str:
+    """The prompt and ``count`` characters, each the most likely one; at most CONTEXT in all. ``after`` is called after each step."""
     past: list[list[Tensor]] = [[] for _ in model.blocks]
     tokens, text = model.encode(prompt)[None], prompt
     for _ in range(count):
         best = int(model(tokens, past)[0, -1].argmax())
+        after()
         text += model.characters[best]
         tokens = torch.tensor([[best]])
     return text

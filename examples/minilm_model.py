@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,14 @@ class Embedder(nn.Module):
 
 
 @torch.no_grad()
-def embeddings(model: Embedder, sentences: list[str], size: int = 32) -> np.ndarray:
-    """float32 [n, 384], in the order of the sentences."""
+def embeddings(model: Embedder, sentences: list[str], size: int = 32, after: Callable[[], object] = lambda: None) -> np.ndarray:
+    """float32 [n, 384], in the order of the sentences. ``after`` is called after each batch."""
     order = np.argsort([len(sentence) for sentence in sentences], kind="stable")
-    found = torch.cat([model(**batch) for batch in model.batches(sentences, size)])
+    parts = []
+    for batch in model.batches(sentences, size):
+        parts.append(model(**batch))
+        after()
+    found = torch.cat(parts)
     result = np.empty(found.shape, dtype=np.float32)
     result[order] = found.numpy()
     return result

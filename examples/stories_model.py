@@ -7,6 +7,7 @@ means that the classifier shares the embedding's weights. See https://github.com
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,10 +147,11 @@ def text(tokens: list[int], vocabulary: list[bytes]) -> str:
 
 
 @torch.no_grad()
-def generate(model: nn.Module, count: int) -> list[int]:
-    """The most likely story, ``count`` tokens after BEGIN."""
+def generate(model: nn.Module, count: int, after: Callable[[], object] = lambda: None) -> list[int]:
+    """The most likely story, ``count`` tokens after BEGIN. ``after`` is called after each step."""
     past: list[list[Tensor]] = [[] for _ in model.blocks]
     tokens = [BEGIN]
     for _ in range(count):
         tokens.append(int(model(torch.tensor(tokens[-1:]), past)[-1].argmax()))
+        after()
     return tokens

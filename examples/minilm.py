@@ -1,0 +1,61 @@
+"""Sentence embeddings of all-MiniLM-L6-v2, the 36 fully connected layers of its blocks compressed without retraining and on the engine.
+
+    python examples/minilm.py --data DIR --bits 3
+    python examples/minilm.py --data DIR --bits 3 --device sim --sentences 1
+
+DIR holds ``clinc150/clinc150_texts.json.gz`` with its embeddings and ``trained/clinc150_minilm_384.npz``. Needs
+``pip install 'permfc[bench]' transformers``, and ``[sim]`` for a simulation. Queries, keys and values share an input and are one layer of the engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import minilm_model as minilm
+import numpy as np
+import torch
+from costs import print_costs
+from rich.console import Console
+
+from permfc.torch import offload
+
+CALIBRATION_SENTENCES = 300
+BATCH = 32
+
+
+def main() -> None:
+    """Compress, and classify sentences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("PERMFC_DATA"), help="folder with sentences and classifier")
+    parser.add_argument("--bits", type=float, default=3.0, help="most bits a weight, everything stored included")
+    parser.add_argument("--device", default="golden", help="golden, sim, sim:..., serial:...")
+    parser.add_argument("--every", type=int, default=5, help="take every so manieth test sentence")
+    parser.add_argument("--sentences", type=int, help="most test sentences")
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("give --data DIR, or set PERMFC_DATA")
+    torch.set_num_threads(1)
+    console = Console()
+    model = minilm.Embedder()
+    training, test, labels = minilm.clinc150(Path(options.data) / "clinc150")
+    chosen = slice(None, None if options.sentences is None else options.sentences * options.every, options.every)
+    known = training[::len(training) // CALIBRATION_SENTENCES][:CALIBRATION_SENTENCES]
+    compressed = offload(model, model.batches(known, BATCH), bits=options.bits, device=options.device)
+    console.print(compressed.layers)
+    with np.load(Path(options.data) / "trained" / "clinc150_minilm_384.npz") as head:
+        weight, bias = head["0_weight"], head["0_bias"]
+    wanted = minilm.embeddings(model, test[chosen], BATCH)
+    costs = []
+    with compressed:
+        found = minilm.embeddings(compressed, test[chosen], BATCH, lambda: costs.append(compressed.counters()))
+    for name, vectors in (("float", wanted), ("compressed", found)):
+        right = (vectors @ weight.T + bias).argmax(axis=1) == labels[chosen]
+        console.print(f"{name}: {100 * right.mean():.2f} % of {len(right)} sentences")
+    console.print(f"mean cosine to the float embeddings: {(found * wanted).sum(axis=1).mean():.4f}")
+    print_costs(console, costs, "batch of sentences" if len(costs) > 1 else "sentence")
+
+
+if __name__ == "__main__":
+    main()
