@@ -19,6 +19,7 @@ from rich.table import Table
 from permfc import datasets
 from permfc.compression.compress import compress
 from permfc.compression.targets import percent_right
+from permfc.config import EngineConfig
 from permfc.errors import InputError
 from permfc.image.layout import image_layout
 from permfc.importers import load_model
@@ -31,7 +32,7 @@ CASES = (  # network, target bits
 )
 READERS = {"mnist": datasets.mnist, "fashion": datasets.fashion, "clinc150": datasets.clinc150, "usps": datasets.usps}  # by how names begin
 CALIBRATION_SAMPLES = 1500
-BUS_BYTES = 8
+ENGINE = EngineConfig(bus_bits=64, block_outputs=1024)
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ def measure(name: str, bits: float, folder: Path | None = None, calibrated: bool
         raise InputError(f"Network {name!r} must begin with the name of its data set, one of {', '.join(READERS)}")
     network, data = load_model(datasets.trained_network(name, folder)), READERS[data_set](folder)
     start = time.perf_counter()
-    compressed = compress(network, bits, data.train[:CALIBRATION_SAMPLES] if calibrated else None)
+    compressed = compress(network, bits, data.train[:CALIBRATION_SAMPLES] if calibrated else None, engine=ENGINE)
     seconds = time.perf_counter() - start
     float_accuracy, accuracy = (percent_right(model.predict(data.test), data.test_labels) for model in (network, compressed))
-    size = image_layout(compressed, BUS_BYTES).image_bytes
+    size = image_layout(compressed, ENGINE.bus_bytes).image_bytes
     return Result(name, bits, 8 * size / network.weight_count, size, float_accuracy, accuracy, float_accuracy - accuracy, seconds)
 
 

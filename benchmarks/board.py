@@ -44,10 +44,7 @@ def compressed_network(config: EngineConfig) -> tuple[Network, np.ndarray, np.nd
         FloatLayer(weights.T.astype(np.float32), bias.astype(np.float32), IDENTITY if number == last else RELU, f"fc{number}")
         for number, (weights, bias) in enumerate(zip(classifier.coefs_, classifier.intercepts_, strict=True))
     )
-    network = compress(
-        FloatNetwork(layers), bits=BITS, calibration=data.training[:1000],
-        block_outputs=config.block_outputs, word_bits=config.bus_bits, levels=config.levels,
-    )
+    network = compress(FloatNetwork(layers), bits=BITS, calibration=data.training[:1000], engine=config)
     return network, data.test, data.test_labels
 
 

@@ -54,12 +54,12 @@ class Result:
     cycles_per_second: float
 
 
-def gaussian_network(inputs: int, outputs: int, bits: float, block_outputs: int, word_bits: int) -> Network:
+def gaussian_network(inputs: int, outputs: int, bits: float, engine: EngineConfig) -> Network:
     """One compressed layer of Gaussian weights."""
     rng = np.random.default_rng(inputs * outputs)
     weight = rng.normal(0, inputs ** -0.5, (outputs, inputs)).astype(np.float32)
     layer = FloatLayer(weight, np.zeros(outputs, dtype=np.float32), function=IDENTITY, name="gaussian")
-    return compress(FloatNetwork((layer,)), bits, block_outputs=block_outputs, word_bits=word_bits)
+    return compress(FloatNetwork((layer,)), bits, engine=engine)
 
 
 def decode_cycles(layer: Layer, x: np.ndarray, lanes: int) -> int:
@@ -74,7 +74,7 @@ def decode_cycles(layer: Layer, x: np.ndarray, lanes: int) -> int:
 
 def measure(device: SimDevice, config: EngineConfig, inputs: int, outputs: int, bits: float, density: float) -> Result:
     """Run one input through one layer."""
-    network = gaussian_network(inputs, outputs, bits, config.block_outputs, config.bus_bits)
+    network = gaussian_network(inputs, outputs, bits, config)
     rng = np.random.default_rng(1)
     x = (rng.integers(1, 128, inputs) * (rng.random(inputs) < density)).astype(np.int8)
     device.load(network)

@@ -42,7 +42,7 @@ def measure(case: str) -> dict[str, object]:
 
     network = FloatNetwork((FloatLayer(weights(case), np.zeros(OUTPUTS, dtype=np.float32), IDENTITY, "fc6"),))
     start = time.perf_counter()
-    compressed = compress(network, TARGET_BITS[case], block_outputs=2048)
+    compressed = compress(network, TARGET_BITS[case], engine=EngineConfig(bus_bits=64, block_outputs=2048, features=32768))
     fitted = time.perf_counter()
     image = pack(compressed, EngineConfig(features=32768, block_outputs=2048))
     packed = time.perf_counter()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def segment_bytes(network: Network, config: EngineConfig) -> float:
 def measure(device: SimDevice, config: EngineConfig, chosen: Memory, reachable: float, case: tuple[int, int, int, float, float]) -> Result:
     """Run one input through one layer."""
     inputs, outputs, block_outputs, bits, density = case
-    network = gaussian_network(inputs, outputs, bits, block_outputs, config.bus_bits)
+    network = gaussian_network(inputs, outputs, bits, replace(config, block_outputs=block_outputs))
     rng = np.random.default_rng(1)
     x = (rng.integers(1, 128, inputs) * (rng.random(inputs) < density)).astype(np.int8)
     device.load(network)

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from permfc.compression.compress import compress
 from permfc.compression.statistics import correction
+from permfc.config import EngineConfig
 from permfc.functions import IDENTITY
 from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
@@ -28,7 +29,7 @@ from permfc_cli.bench.peers import PEERS
 
 RATES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 FIXED = ("int2-g64", "int3-g64", "int4-g64", "nf4", "q4_0")
-BUS_BYTES = 2
+ENGINE = EngineConfig(bus_bits=16, block_outputs=2048, features=4096)
 _SPREADS = (0.0, 0.5, 1.0)        # exponents of the features' variances in the column scales that ECSQ may choose from
 _DEAD_ZONES = (0.0, 0.15)         # of a step, by which ECSQ rounds towards zero
 _BISECTIONS = 16
@@ -54,13 +55,13 @@ def rows_at(layer: MiniLmLayer, rate: float) -> list[dict[str, object]]:
     """permfc and ECSQ at one rate."""
     network = FloatNetwork((FloatLayer(layer.weight, layer.bias, IDENTITY, layer.name),))
     start = time.perf_counter()
-    compressed = compress(network, rate, layer.calibration, block_outputs=2048, word_bits=8 * BUS_BYTES)
+    compressed = compress(network, rate, layer.calibration, engine=ENGINE)
     seconds = time.perf_counter() - start
     wanted = network.predict(layer.heldout)
     error = float(np.square(compressed.predict(layer.heldout) - wanted).sum() / np.square(wanted - layer.bias).sum())
     free = ecsq(layer, rate)
     return [
-        {"layer": layer.name, "method": f"permfc-{rate:g}", "bits": 8 * image_layout(compressed, BUS_BYTES).image_bytes / layer.weight.size,
+        {"layer": layer.name, "method": f"permfc-{rate:g}", "bits": 8 * image_layout(compressed, ENGINE.bus_bytes).image_bytes / layer.weight.size,
          "error": error, "seconds": seconds},
         {"layer": layer.name, "method": f"ecsq-{rate:g}", "bits": rate, "error": corrected_error(free, layer, layer.heldout)},
         {"layer": layer.name, "method": f"ecsq+int8-{rate:g}", "bits": rate, "error": int8_error(free, layer, compressed.input_steps.scale)},

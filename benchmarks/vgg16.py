@@ -14,6 +14,7 @@ import argparse
 import json
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
@@ -83,7 +84,7 @@ def compressed_network(config: EngineConfig, scale: int = 1, path: Path | None =
         wanted = synthetic_network(rng, sizes, x)
         # Layers much smaller than VGG-16's have more bytes of tables a weight, and share what the whole may take.
         bits, per_layer = (0.45, BITS) if scale == 1 else (1.0, None)
-        network = compress(wanted, bits, calibration=np.repeat(x, 2, axis=0), block_outputs=config.block_outputs, per_layer=per_layer)
+        network = compress(wanted, bits, calibration=np.repeat(x, 2, axis=0), engine=replace(config, bus_bits=64), per_layer=per_layer)
         if path is not None:
             model_file.save(network, path)
     return network, network.quantise(x)

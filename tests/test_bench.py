@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from permfc.compression import compress
 from permfc.config import EngineConfig
+from permfc.functions import IDENTITY
 from permfc.image import model_file
 from permfc.importers import FloatNetwork, load_model
 from permfc_cli.bench import cells, command, gates, methods, problems
@@ -165,7 +166,7 @@ def test_the_simulated_engine_gives_the_same_labels(tmp_path: Path, problem: Pro
     run = tmp_path / "train" / gates.RUN
     run.mkdir(parents=True)
     assert "lenet-300-100-r100-s0 is not trained, which the simulation runs" in bench(tmp_path, "--only", "rtl").output
-    model_file.save(compress.compress(problem.network, 2.0, problem.calibration, block_outputs=512, word_bits=16), run / "model.safetensors")
+    model_file.save(compress.compress(problem.network, 2.0, problem.calibration, engine=EngineConfig(bus_bits=16)), run / "model.safetensors")
     (run / "result.json").touch()
     monkeypatch.setattr(gates, "CONFIG", EngineConfig(lanes=4, bus_bits=16))
     monkeypatch.setattr(gates, "DIGITS", 5)
@@ -209,14 +210,14 @@ def test_what_zero_activations_save(problem: Problem) -> None:
 def test_mean_errors_are_taken_off_where_outputs_are_compared(problem: Problem) -> None:
     weights = [layer.weight + np.float32(0.01) for layer in problem.network][:1]
     single = Problem(FloatNetwork(problem.network.layers[:1]), problem.calibration, problem.calibration, None)
-    single = replace(single, network=FloatNetwork((replace(single.network.layers[0], relu=False),)))
+    single = replace(single, network=FloatNetwork((replace(single.network.layers[0], function=IDENTITY),)))
     change = with_weights(single, weights).predict(single.test) - single.network.predict(single.test)
     np.testing.assert_allclose(change.mean(axis=0), 0, atol=1e-5)
     assert np.abs(change).max() > 1e-3
 
 
 def test_bytes_of_an_image(problem: Problem) -> None:
-    network = compress.compress(problem.network, 2.0, problem.calibration, word_bits=CONFIG.bus_bits)
+    network = compress.compress(problem.network, 2.0, problem.calibration, engine=replace(CONFIG, block_outputs=1024))
     dark = measure_image(replace(problem, test=np.zeros_like(problem.test)), network)
     lit = measure_image(replace(problem, test=np.ones_like(problem.test)), network)
     assert dark.bytes_skipping < lit.bytes_skipping <= lit.bytes_all < lit.bits / 8

@@ -41,23 +41,24 @@ def relative_error(network: FloatNetwork, compressed, x: np.ndarray) -> float:
     return float(np.square(wanted - found).sum() / np.square(wanted - wanted.mean(axis=0)).sum())
 
 
-def bits_a_weight(network: FloatNetwork, compressed, word_bits: int = 64) -> float:
-    return 8 * image_layout(compressed, word_bits // 8).image_bytes / network.weight_count
+def bits_a_weight(network: FloatNetwork, compressed, bus_bits: int = 32) -> float:
+    return 8 * image_layout(compressed, bus_bits // 8).image_bytes / network.weight_count
 
 
 @settings(deadline=None, max_examples=25)
 @given(sizes=st.lists(st.sampled_from([1, 2, 7, 16, 33, 77, 130]), min_size=2, max_size=4), bits=st.floats(1.0, 12.0),
-       calibrated=st.booleans(), block_outputs=st.sampled_from([16, 64, 1024]), word_bits=st.sampled_from([16, 32, 64, 128]),
+       calibrated=st.booleans(), block_outputs=st.sampled_from([16, 64, 1024]), bus_bits=st.sampled_from([16, 32, 64, 128]),
        seed=st.integers(0, 99))
-def test_any_network_meets_its_target_or_says_why_not(sizes, bits, calibrated, block_outputs, word_bits, seed):
+def test_any_network_meets_its_target_or_says_why_not(sizes, bits, calibrated, block_outputs, bus_bits, seed):
     network = random_network(sizes, seed)
     calibration = random_inputs(50, sizes[0]) if calibrated else None
+    engine = EngineConfig(bus_bits=bus_bits, block_outputs=block_outputs)
     try:
-        compressed = compress(network, bits, calibration, block_outputs, word_bits)
+        compressed = compress(network, bits, calibration, engine)
     except ModelError as error:
         assert "cannot be reached" in str(error)
         return
-    assert bits_a_weight(network, compressed, word_bits) <= bits
+    assert bits_a_weight(network, compressed, bus_bits) <= bits
     assert np.isfinite(compressed.predict(random_inputs(20, sizes[0], 2))).all()
     assert [layer.outputs for layer in compressed.layers] == sizes[1:]
 
@@ -67,14 +68,15 @@ def test_target_is_filled():
     x = random_inputs(500, 200)
     for bits in (1.5, 3.5):
         for block_outputs in (64, 1024):
-            taken = bits_a_weight(network, compress(network, bits, x, block_outputs))
+            taken = bits_a_weight(network, compress(network, bits, x, EngineConfig(block_outputs=block_outputs)))
             assert 0.97 * bits < taken <= bits
 
 
 def test_size_is_that_of_the_packed_image():
     network = random_network([100, 60, 10])
-    compressed = compress(network, 3.0, random_inputs(100, 100), block_outputs=64, word_bits=32)
-    image = pack(compressed, EngineConfig(bus_bits=32, block_outputs=64))
+    engine = EngineConfig(bus_bits=32, block_outputs=64)
+    compressed = compress(network, 3.0, random_inputs(100, 100), engine)
+    image = pack(compressed, engine)
     assert 8 * len(image) / network.weight_count <= 3.0
     assert len(image) == image_layout(compressed, 4).image_bytes
 
@@ -95,10 +97,10 @@ def test_calibration_helps():
 
 def test_eight_levels_fit_an_engine_with_eight():
     network, x = random_network([100, 90, 30]), random_inputs(300, 100)
-    compressed = compress(network, 7.0, x, levels=8)
+    compressed = compress(network, 7.0, x, EngineConfig(levels=8))
     assert required(compressed)["levels"] == 8
     assert required(compress(network, 7.0, x))["levels"] == 16
-    with_dense = compress(random_network([64, 64]), 11.0, random_inputs(300, 64), levels=8)
+    with_dense = compress(random_network([64, 64]), 11.0, random_inputs(300, 64), EngineConfig(levels=8))
     assert required(with_dense)["levels"] == 8
 
 
@@ -181,10 +183,7 @@ def test_progress_is_reported_to_the_end():
     ({"bits": 0}, r"Target bits a weight must be a positive number, not 0"),
     ({"bits": float("nan")}, r"must be a positive number, not nan"),
     ({"bits": "2"}, r"must be a positive number, not '2'"),
-    ({"levels": 12}, "levels must be 8 or 16, not 12"),
-    ({"block_outputs": 0}, r"block_outputs must be an integer from 1 to 32768, not 0"),
-    ({"word_bits": 12}, r"word_bits must be a multiple of 8, not 12"),
-    ({"word_bits": 64.0}, r"word_bits must be an integer from 8 to 4096, not 64\.0"),
+    ({"engine": 512}, r"engine must be an EngineConfig, not 512"),
 ])
 def test_unusable_options(options, text):
     with pytest.raises(ModelError, match=text):

@@ -72,7 +72,7 @@ def test_impossible_choices(choices, text):
 
 def test_dense8_on_an_engine_with_eight_levels():
     with pytest.raises(ModelError, match="Layer third cannot be dense8 on an engine with 8 levels: that takes 16"):
-        compress(layered(), 5.0, samples(), levels=8, per_layer={"third": "dense8"})
+        compress(layered(), 5.0, samples(), EngineConfig(levels=8), per_layer={"third": "dense8"})
 
 
 def test_impossible_ratio_names_the_best():

@@ -71,7 +71,7 @@ def compress(
     choices = targets.read_per_layer(per_layer) if per_layer else None
 
     def made(size: float, steps: Progress | None) -> Network:
-        return compress_model(source, size, samples, config.block_outputs, config.bus_bits, config.levels, steps, choices)
+        return compress_model(source, size, samples, config, per_layer=choices, progress=steps)
 
     with console.progress() as steps:
         if max_drop is None:

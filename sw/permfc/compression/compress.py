@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..config import EngineConfig
 from ..errors import ModelError
-from ..format import MAX_LEVELS
 from ..importers import load_model
 from ..importers.float_network import FloatNetwork
 from ..network import Network
@@ -19,9 +19,11 @@ from .scaling import scale_layers
 from .statistics import assumed_samples, calibration_samples, measure
 from .targets import layer_plans
 
+_ENGINE = EngineConfig()
 
-def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = None, block_outputs: int = 1024, word_bits: int = 64,
-             levels: int = MAX_LEVELS, progress: Progress | None = None, per_layer: Mapping[str, float | str] | None = None) -> Network:
+
+def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
+             per_layer: Mapping[str, float | str] | None = None, progress: Progress | None = None) -> Network:
     """Compress a trained network to a target size, after training and without retraining.
 
     Parameters
@@ -33,17 +35,14 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     calibration : float [S, inputs], optional
         Typical inputs, without labels; some hundred to two thousand. Without them, inputs are assumed to lie in -1..1,
         hidden ranges are taken from made-up inputs with a margin of 2, and nothing is corrected: expect less accuracy.
-    block_outputs : int
-        Most outputs of a block, as in the engine's configuration.
-    word_bits : int
-        Bus width of the engine that the size is optimised for. The network runs on any other.
-    levels : int
-        Most levels of a common sequence, 8 or 16, as in the engine's configuration. With 8 nothing is stored as dense8.
-    progress : function (what, done, total), optional
-        Called as the work goes on.
+    engine : EngineConfig
+        The engine to compress for. Its bus width is the one that the size is optimised for; the network runs on any other. Outputs are
+        stored in its blocks, and sequences have at most its levels: with 8, nothing is stored as dense8.
     per_layer : mapping of layer name to float or str, optional
         Most bits a weight of that layer, its tables included, or the one kind ("prefix", "sparse", "dense8") that its classes may have
         beside empty ones. The other layers share what the whole image may take.
+    progress : function (what, done, total), optional
+        Called as the work goes on.
 
     Returns
     -------
@@ -57,10 +56,10 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
         If the calibration data cannot be used.
     """
     network = load_model(model)
-    _check_options(bits, block_outputs, word_bits, levels)
+    _check_options(bits, engine)
     _check_size(network)
     report = progress or (lambda what, done, total: None)
-    storages, budgets = layer_plans(network, bits, block_outputs, word_bits, levels, per_layer or {})
+    storages, budgets = layer_plans(network, bits, engine, per_layer or {})
 
     samples = None if calibration is None else calibration_samples(calibration, network.inputs)
     real_samples = 0 if samples is None else len(samples)
@@ -72,16 +71,11 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     return assemble(scaled, fits, orders, statistics, samples, report)
 
 
-def _check_options(bits: float, block_outputs: int, word_bits: int, levels: int) -> None:
+def _check_options(bits: float, engine: EngineConfig) -> None:
     if not (isinstance(bits, (int, float, np.number)) and np.isfinite(bits) and bits > 0):
         raise ModelError(f"Target bits a weight must be a positive number, not {bits!r}")
-    for name, value, low, high in (("block_outputs", block_outputs, 1, 32768), ("word_bits", word_bits, 8, 4096)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
-            raise ModelError(f"{name} must be an integer from {low} to {high}, not {value!r}")
-    if word_bits % 8:
-        raise ModelError(f"word_bits must be a multiple of 8, not {word_bits}")
-    if levels not in (8, 16):
-        raise ModelError(f"levels must be 8 or 16, not {levels!r}")
+    if not isinstance(engine, EngineConfig):
+        raise ModelError(f"engine must be an EngineConfig, not {engine!r}")
 
 
 def _check_size(network: FloatNetwork) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..files import read_file
 from ..format import MAX_LEVELS
@@ -25,7 +26,7 @@ _SEARCHES = 14
 _PRECISION = 1.02  # of the size found
 
 
-def layer_plans(network: FloatNetwork, bits: float, block_outputs: int, word_bits: int, levels: int,
+def layer_plans(network: FloatNetwork, bits: float, engine: EngineConfig,
                 per_layer: Mapping[str, float | str]) -> tuple[list[Storage], list[Budget]]:
     """How each layer is stored, and which layers share how many bits, so that the image has at most ``bits`` bits a weight.
 
@@ -40,7 +41,8 @@ def layer_plans(network: FloatNetwork, bits: float, block_outputs: int, word_bit
         raise ModelError(f"The network has no layer {unknown[0]!r}; its layers are {', '.join(names)}")
     storages = []
     for number, layer in enumerate(network):
-        storage = Storage(block_outputs, word_bits, levels, multipliers=not layer.function.is_identity or number < len(network) - 1,
+        storage = Storage(engine.block_outputs, engine.bus_bits, engine.levels,
+                          multipliers=not layer.function.is_identity or number < len(network) - 1,
                           inputs=network.inputs if number == 0 else 0)
         storages.append(_with_kind(storage, layer.name, per_layer.get(layer.name)))
     return storages, _budgets(network, bits, storages, per_layer)

@@ -124,7 +124,7 @@ def _compressed(name: str, members: Sequence[Unit], rows: np.ndarray, bits: floa
     shape, names = (network.outputs, network.inputs), tuple(name for unit in members for name in unit.names)
     held = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1 if len(rows) >= _FEW else np.zeros(len(rows), dtype=bool)
     try:
-        small = compress(network, bits, rows[~held], config.block_outputs, config.bus_bits, config.levels)
+        small = compress(network, bits, rows[~held], config)
     except InputError as error:
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:

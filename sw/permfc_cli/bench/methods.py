@@ -80,7 +80,7 @@ def _allowed(problem: Problem, weights: list[np.ndarray]) -> bool:
 
 
 def _permfc(bits: float, problem: Problem) -> Figures:
-    network = compress(problem.network, bits, problem.calibration, block_outputs=CONFIG.block_outputs, word_bits=CONFIG.bus_bits)
+    network = compress(problem.network, bits, problem.calibration, engine=CONFIG)
     return measure_image(problem, network)
 
 

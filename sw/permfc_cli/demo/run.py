@@ -141,7 +141,7 @@ def run(folder: Path, progress: Progress) -> Demo:
 
 
 def _compressed(folder: Path, data: Digits, bits: float) -> Compressed:
-    network = compress(folder / "lenet.npz", bits, data.training, block_outputs=CONFIG.block_outputs, word_bits=CONFIG.bus_bits)
+    network = compress(folder / "lenet.npz", bits, data.training, engine=CONFIG)
     model_file.save(network, folder / f"lenet-{bits}bits.safetensors")
     return Compressed(network, network_report(network, CONFIG), _accuracy(network.predict(data.test), data.test_labels))
 
