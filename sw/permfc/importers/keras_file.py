@@ -182,7 +182,8 @@ def _chain_inputs(model: Description, builder: OnnxBuilder) -> list[Tensor]:
     first = model.entries[0]
     inner = first.config.get("config", {}).get("layers") if "config" in first.config else None  # a model in the first place
     inside = inner[0].get("config", {}) if isinstance(inner, list) and inner and isinstance(inner[0], dict) else {}
-    shape = _shape_of(first.config) or model.config.get("build_input_shape") or _shape_of(inside)
+    built = model.config.get("build_input_shape")  # with the batch of the first call, which is no limit
+    shape = _shape_of(first.config) or ([None, *built[1:]] if built else _shape_of(inside))
     if shape is None:
         raise ModelError(f"Model {model.file} does not tell the shape of its input: build it with keras.Input before saving, or {CURE}")
     name = first.name if first.kind == "InputLayer" else f"{first.name}_input"
