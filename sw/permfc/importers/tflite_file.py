@@ -80,7 +80,7 @@ class Translation:
         self._budget = Budget(path, len(content))
         self._tensors: dict[int, TfliteTensor] = {}
         self._values: dict[int, str] = {}  # in float
-        self._constants: dict[tuple[str, bool], str] = {}
+        self._constants: dict[tuple[TfliteTensor, str, bool], str] = {}
         self._bytes: dict[int, str] = {}  # of quantised tensors
         self._operators = self._read_operators()
         computed = [index for operator in self._operators for index in (*operator.inputs[:1], *operator.outputs) if index >= 0]
@@ -136,7 +136,7 @@ class Translation:
 
         Float weights between quantised tensors would be quantised anew, and coarser, by onnxruntime's optimiser.
         """
-        key = (name, transposed)
+        key = (tensor, name, transposed)
         if key not in self._constants:
             self._constants[key] = self._constant(tensor, name, transposed)
         return self._constants[key]
