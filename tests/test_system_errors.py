@@ -98,7 +98,7 @@ def test_image_at_another_address(engine: SimDevice, network: Network, x: np.nda
 
 @pytest.mark.parametrize(("field", "value", "code"), [
     ("magic", 0x12345678, ErrorCode.MAGIC),
-    ("version", 3, ErrorCode.VERSION),
+    ("version", 2, ErrorCode.VERSION),
     ("bus_bytes_log2", 6, ErrorCode.CONFIG),
     ("levels", 32, ErrorCode.CONFIG),
     ("features", 1025, ErrorCode.CONFIG),
