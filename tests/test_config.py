@@ -25,7 +25,7 @@ def powers(low: int, high: int) -> list[int]:
 
 
 def test_every_parameter_is_covered():
-    assert {name for name, _, _ in POWERS} | {"accumulator_bits"} == {field.name for field in dataclasses.fields(EngineConfig)}
+    assert {name for name, _, _ in POWERS} | {"accumulator_bits", "tables"} == {field.name for field in dataclasses.fields(EngineConfig)}
 
 
 @pytest.mark.parametrize(("name", "low", "high"), POWERS)
@@ -46,6 +46,13 @@ def test_other_numbers_are_refused(name, low, high):
 def test_other_types_are_refused(name, low, high, value):
     with pytest.raises(ConfigError, match=f"^{name} must be an integer, not {re.escape(repr(value))}$"):
         EngineConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1, 0, None, "True"])
+def test_tables_are_there_or_not(value):
+    assert EngineConfig().tables and not EngineConfig(tables=False).tables
+    with pytest.raises(ConfigError, match=f"^tables must be True or False, not {re.escape(repr(value))}$"):
+        EngineConfig(tables=value)
 
 
 @pytest.mark.parametrize("value", range(16, 33))

@@ -25,6 +25,11 @@ def test_engines() -> None:
     assert engines == {"ecp5-85k": (16, 32, 16), "ecp5-25k": (32, 32, 16), "up5k": (4, 16, 8)}
 
 
+def test_every_engine_has_tables() -> None:
+    """A block RAM is left on each, and networks with other functions than ReLU run everywhere."""
+    assert all(target.config.tables for target in DEVICES.values())
+
+
 def test_unknown_device() -> None:
     with pytest.raises(ConfigError, match="Device 'ice' is unknown; choose one of ecp5-85k, ecp5-25k, up5k"):
         device("ice")

@@ -20,7 +20,7 @@ from permfc_hw.orders import OrderKind
 LANES = 8
 GROUPS = LANES // GROUP_LANES
 FLAGS = {"layer_end": BlockFlag.LAST, "final": BlockFlag.FINAL, "relu": BlockFlag.RELU, "raw": BlockFlag.RAW,
-         "wide_bias": BlockFlag.WIDE_BIAS, "shared_mul": BlockFlag.SHARED_MUL}
+         "wide_bias": BlockFlag.WIDE_BIAS, "shared_mul": BlockFlag.SHARED_MUL, "table": BlockFlag.TABLE}
 
 
 @dataclass
@@ -79,7 +79,8 @@ class Program:
         self.assignments[lane % GROUPS].append({"lane": lane // GROUPS, "slot": slot, "x": x})
 
     def add_parameters(self) -> None:
-        for kind, name in ((OrderKind.BIASES, "biases"), (OrderKind.MULTIPLIERS, "multipliers")):
+        kinds = ((OrderKind.BIASES, "biases"), (OrderKind.MULTIPLIERS, "multipliers"), (OrderKind.FUNCTION, "function"))
+        for kind, name in kinds:
             payload = self.order(kind, self.draw.randint(1, 4))
             self.writes += [(name, *item) for item in enumerate(payload)]
 
@@ -164,7 +165,8 @@ class Surroundings:
     async def watch(self, ctx) -> None:
         """What leaves, one cycle after its word was taken, and only when its memory was free."""
         loader = self.loader
-        enables = {"infos": loader.infos_en, "tables": loader.tables_en, "biases": loader.biases_en, "multipliers": loader.multipliers_en}
+        enables = {"infos": loader.infos_en, "tables": loader.tables_en, "biases": loader.biases_en, "multipliers": loader.multipliers_en,
+                   "function": loader.function_en}
         was_idle, emitting = 1, False
         while len(self.writes) < len(self.program.writes):
             _, _, address, data, lanes, word, idle, round_valid, last, emitted, *enabled = await ctx.tick().sample(

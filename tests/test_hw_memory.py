@@ -17,7 +17,7 @@ def units_of(words: list[int], word_bits: int, unit_bits: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("word_bits", "unit_bits", "units"), [
-    (16, 8, 32), (32, 8, 16), (128, 8, 64), (512, 8, 128),  # segment buffers
+    (16, 8, 32), (32, 8, 16), (128, 8, 64), (512, 8, 128),  # segment buffers, function table
     (16, 16, 32), (32, 16, 32), (512, 16, 16),              # level tables, multipliers
     (16, 32, 8), (32, 32, 8), (64, 32, 16),                 # biases
     (16, 64, 4), (32, 64, 16), (512, 64, 16),               # class infos

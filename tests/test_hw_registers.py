@@ -56,7 +56,7 @@ async def write(ctx, box: Registers, address: int, value: int, address_late: int
 @pytest.mark.parametrize("config", [
     EngineConfig(),
     EngineConfig(lanes=64, bus_bits=512, block_outputs=4096, features=32768, levels=16, outstanding=64, accumulator_bits=32),
-    EngineConfig(lanes=4, bus_bits=16, block_outputs=16, features=16, levels=8, outstanding=1, accumulator_bits=16),
+    EngineConfig(lanes=4, bus_bits=16, block_outputs=16, features=16, levels=8, outstanding=1, accumulator_bits=16, tables=False),
 ], ids=["default", "largest", "smallest"])
 def test_constants(config):
     box = Registers(config)
@@ -68,7 +68,7 @@ def test_constants(config):
         assert [first >> shift & 0xFF for shift in (0, 8, 16, 24)] == [
             config.lanes, config.bus_bytes.bit_length() - 1, config.levels, config.outstanding]
         assert (second & 0xFFFF, second >> 16) == (config.block_outputs, config.features)
-        assert third == config.accumulator_bits
+        assert third == config.accumulator_bits | config.tables << 8
 
     run_bench(box, bench)
 
@@ -83,7 +83,7 @@ def test_reads_follow_each_other():
 
     async def receive(ctx) -> None:
         values = await stream_get(ctx, box.read_data, len(addresses), stalls(1, (12, 0)))
-        assert values == [MAGIC, 0, VERSION, MAGIC, EngineConfig().accumulator_bits]
+        assert values == [MAGIC, 0, VERSION, MAGIC, EngineConfig().accumulator_bits | 1 << 8]
 
     run_bench(box, ask, receive)
 

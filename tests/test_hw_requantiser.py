@@ -32,7 +32,7 @@ def telling_totals(shift: int, multiplier: int, bits: int) -> list[int]:
 
 
 async def run_block(ctx, box: Requantiser, cases: list[tuple[int, int]], emission: dict, gaps: list[int]) -> list[tuple[int, int, int]]:
-    """Pass totals with their multipliers; the (value, emitted, cycles since the total) that come out."""
+    """Pass totals with their multipliers; the (value, emitted, cycles since the total) that come out, each announced by ``coming``."""
     size = box.config.bus_bytes
     stored = np.array([0 if emission["shared_mul"] else multiplier for _, multiplier in cases], dtype="<u2").tobytes()
     stored += bytes(-len(stored) % size)
@@ -45,7 +45,7 @@ async def run_block(ctx, box: Requantiser, cases: list[tuple[int, int]], emissio
     ctx.set(box.multipliers_en, 0)
     # What each cycle shows: the number of the output whose total comes in the next one.
     coming = [output for output, gap in zip(range(len(cases)), gaps, strict=False) for output in [*[None] * gap, output]]
-    values, sent, now = [], [], None
+    values, sent, now, announced = [], [], None, None
     for cycle, following in enumerate([*coming, *[None] * (box.latency + 1)]):
         ctx.set(box.output, 0 if following is None else following)
         ctx.set(box.total_en, now is not None)
@@ -53,12 +53,13 @@ async def run_block(ctx, box: Requantiser, cases: list[tuple[int, int]], emissio
         ctx.set(box.total, 99 if now is None else cases[now][0])
         if now is not None:
             sent.append(cycle)
-        _, _, enabled, value, emitted = await ctx.tick().sample(box.value_en, box.value, box.emitted)
+        _, _, enabled, value, emitted, coming = await ctx.tick().sample(box.value_en, box.value, box.emitted, box.coming)
         if enabled:
+            assert emission["raw"] or value == announced
             values.append((value, emitted, cycle - sent[len(values)]))
         else:
             assert not emitted
-        now = following
+        now, announced = following, coming
     return values
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hw_bench import LONG_STALLS, SHORT_STALLS, run_bench, stalls, stream_get, strobe, wait
 from permfc.config import EngineConfig
-from permfc.format import CLASS_INFO, PAIR, BlockFlag
+from permfc.format import CLASS_INFO, PAIR, TABLE_BYTES, BlockFlag, words
 from permfc_hw.orders import OrderKind
 from permfc_hw.segment_fetcher import SegmentFetcher
 
@@ -21,8 +21,8 @@ PARAMETER_WORDS = 5
 CAPACITY = 8  # bytes of a lane's half buffer, for blocks of 16 outputs
 
 
-def small_config(bus_bits: int = 32) -> EngineConfig:
-    return EngineConfig(lanes=LANES, bus_bits=bus_bits, block_outputs=16, features=FEATURES)
+def small_config(bus_bits: int = 32, tables: bool = True) -> EngineConfig:
+    return EngineConfig(lanes=LANES, bus_bits=bus_bits, block_outputs=16, features=FEATURES, tables=tables)
 
 
 @dataclass
@@ -31,7 +31,8 @@ class Block:
 
     infos: np.ndarray                # CLASS_INFO [slots]
     active: list[tuple[int, int]]    # (index, x)
-    shared_mul: bool = False
+    flags: BlockFlag = BlockFlag(0)
+    bus_bytes: int = 4
     orders: list[dict] = field(default_factory=list)
     fetched: int = 0
     used: int = 0
@@ -68,8 +69,10 @@ class Block:
 
     def add_parameters(self) -> None:
         if not self.parameters_out:
-            kinds = (OrderKind.BIASES,) if self.shared_mul else (OrderKind.BIASES, OrderKind.MULTIPLIERS)
+            kinds = (OrderKind.BIASES,) if BlockFlag.SHARED_MUL in self.flags else (OrderKind.BIASES, OrderKind.MULTIPLIERS)
             self.orders += [{"kind": kind, "words": PARAMETER_WORDS} for kind in kinds]
+            if BlockFlag.TABLE | BlockFlag.FIRST in self.flags:
+                self.orders.append({"kind": OrderKind.FUNCTION, "words": words(TABLE_BYTES, self.bus_bytes)})
         self.parameters_out = True
 
 
@@ -86,14 +89,16 @@ def random_block(rng: np.random.Generator, bus_bits: int) -> Block:
     infos[-1] = (infos[-1][0], FEATURES, infos[-1][2])
     chosen = np.flatnonzero(rng.random(FEATURES) < rng.choice([0, 0.1, 0.5, 1]))
     xs = rng.choice([-128, -1, 1, 127], chosen.size)
-    return Block(np.array(infos, dtype=CLASS_INFO), list(zip(chosen.tolist(), xs.tolist(), strict=True)), bool(rng.integers(2)))
+    flags = sum(flag for flag in (BlockFlag.SHARED_MUL, BlockFlag.TABLE, BlockFlag.FIRST) if rng.integers(2))
+    active = list(zip(chosen.tolist(), xs.tolist(), strict=True))
+    return Block(np.array(infos, dtype=CLASS_INFO), active, BlockFlag(flags), bus_bits // 8)
 
 
 class FetchBench:
     """A fetcher, and the list of active features that it reads."""
 
-    def __init__(self, bus_bits: int = 32) -> None:
-        self.box = SegmentFetcher(small_config(bus_bits))
+    def __init__(self, bus_bits: int = 32, tables: bool = True) -> None:
+        self.box = SegmentFetcher(small_config(bus_bits, tables))
         self.active: list[tuple[int, int]] = []
         self.done = self.malformed = self.fetched = 0
 
@@ -122,7 +127,7 @@ class FetchBench:
         ctx.set(box.block_header.classes, len(block.infos))
         ctx.set(box.active, len(block.active))
         ctx.set(box.parameter_words, PARAMETER_WORDS)
-        ctx.set(box.block_header.flags, int(BlockFlag.SHARED_MUL) if block.shared_mul else 0)
+        ctx.set(box.block_header.flags, int(block.flags))
         await strobe(ctx, box.go)
 
 
@@ -172,6 +177,27 @@ def test_orders_of_blocks(seed, bus_bits, pattern):
                 await ctx.tick()
                 assert not ctx.get(bench.box.orders.valid)
             assert (bench.done, bench.malformed, bench.fetched) == (1, 0, block.fetched)
+
+    run_bench(bench.box, run, background=[bench.serve])
+
+
+@pytest.mark.parametrize("tables", [True, False])
+@pytest.mark.parametrize("active", [0, 1, LANES, LANES + 1, 3 * LANES])
+@pytest.mark.parametrize("shared_mul", [BlockFlag(0), BlockFlag.SHARED_MUL])
+def test_a_table_follows_the_parameters_of_a_first_block(tables, active, shared_mul):
+    """Also where there is one round, or nothing to decode. An engine without tables has no order for one."""
+    bench = FetchBench(tables=tables)
+    block = Block(np.array([(0, FEATURES, 1)], dtype=CLASS_INFO), [(index, 1) for index in range(active)],
+                  BlockFlag.TABLE | BlockFlag.FIRST | shared_mul)
+    expected = [order for order in block.expect() if tables or order["kind"] is not OrderKind.FUNCTION]
+    parameters = [order["kind"] for order in expected if order["kind"] not in (OrderKind.SEGMENT, OrderKind.ROUND)]
+    assert parameters[-1] is OrderKind.FUNCTION or not tables
+
+    async def run(ctx) -> None:
+        await bench.start(ctx, block)
+        check_orders(await stream_get(ctx, bench.box.orders, len(expected), view=meaning), expected, 30)
+        await wait(ctx, 10)
+        assert bench.done == 1 and not ctx.get(bench.box.orders.valid)
 
     run_bench(bench.box, run, background=[bench.serve])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, strobe, wait
 from permfc.config import EngineConfig
-from permfc.format import MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode
+from permfc.format import MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode, ImageFlag
 from permfc_hw import sequencer
 from permfc_hw.orders import OrderKind
 from permfc_hw.sequencer import Sequencer
@@ -17,7 +17,7 @@ CONFIG = EngineConfig(lanes=4, bus_bits=64, block_outputs=32, features=64, level
 INPUTS = 50
 IMAGE = {
     "magic": MAGIC, "version": VERSION, "bus_bytes_log2": 3, "levels": 8, "inputs": INPUTS, "features": 64, "block_outputs": 32,
-    "descriptor_words": 11, "accumulator_bits": 24,
+    "descriptor_words": 11, "accumulator_bits": 24, "flags": 0,
 }
 FIRST, LAST, FINAL = BlockFlag.FIRST, BlockFlag.LAST, BlockFlag.FINAL
 BLOCKS = [
@@ -106,11 +106,11 @@ class Engine:
         return [self.watch, self.serve, self.work]
 
 
-def engine_of(delay: int = 2, *, block: dict | None = None, **image: int) -> Engine:
+def engine_of(delay: int = 2, *, config: EngineConfig = CONFIG, block: dict | None = None, **image: int) -> Engine:
     """An engine whose image deviates as told, in its header or in its second block."""
     blocks = [dict(entry) for entry in BLOCKS]
     blocks[1].update(block or {})
-    return Engine(Sequencer(CONFIG), IMAGE | image, blocks, delay)
+    return Engine(Sequencer(config), IMAGE | image, blocks, delay)
 
 
 async def start(ctx, box: Sequencer, received: int = INPUTS) -> None:
@@ -208,7 +208,7 @@ def check_failure(engine: Engine, code: ErrorCode, received: int = INPUTS) -> No
     ({"block_outputs": 33}, ErrorCode.CONFIG),
     ({"block_outputs": 64}, ErrorCode.CONFIG),
     ({"accumulator_bits": 25}, ErrorCode.CONFIG),
-    ({"accumulator_bits": 2**31}, ErrorCode.CONFIG),
+    ({"accumulator_bits": 255}, ErrorCode.CONFIG),
     ({"inputs": INPUTS + 1}, ErrorCode.INPUT_LENGTH),
     ({"inputs": 0}, ErrorCode.INPUT_LENGTH),
     ({"descriptor_words": 0}, ErrorCode.DESCRIPTOR),
@@ -220,7 +220,7 @@ def test_image_headers_that_are_refused(fields, code):
 
 
 @pytest.mark.parametrize("fields", [
-    {"levels": 3}, {"features": 32}, {"block_outputs": 31}, {"accumulator_bits": 16},
+    {"levels": 3}, {"features": 32}, {"block_outputs": 31}, {"accumulator_bits": 16}, {"flags": ImageFlag.TABLES},
 ], ids=str)
 def test_smaller_images_are_accepted(fields):
     engine = engine_of(**fields)
@@ -231,6 +231,10 @@ def test_smaller_images_are_accepted(fields):
         assert ctx.get(engine.box.done)
 
     run_bench(engine.box, run, background=engine.background)
+
+
+def test_an_engine_without_tables_refuses_an_image_with_tables():
+    check_failure(engine_of(config=replace(CONFIG, tables=False), flags=ImageFlag.TABLES), ErrorCode.CONFIG)
 
 
 @pytest.mark.parametrize("received", [0, INPUTS - 1, INPUTS + 1, CONFIG.features + 1])

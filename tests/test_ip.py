@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,9 @@ def test_ports_carry_the_names_of_their_interfaces(files: dict[str, str]) -> Non
 def test_readme_names_the_parameters(files: dict[str, str]) -> None:
     assert "| bus_bits | 64 |" in files["README.md"] and "--bus-bits 64" in files["README.md"]
     assert "4 reads in flight" in files["README.md"]
+
+
+def test_readme_gives_the_options_for_an_image(files: dict[str, str]) -> None:
+    """``tables`` is a flag."""
+    assert files["README.md"].endswith("--accumulator-bits 32 --tables`.\n")
+    assert "--accumulator-bits 32 --no-tables`." in ip_files(replace(CONFIG, tables=False))["README.md"]

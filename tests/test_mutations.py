@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from engine_cases import check_run, sane
-from networks import random_inputs, random_network
+from networks import random_inputs, random_network, random_table
 from permfc.config import EngineConfig
 from permfc.device.base import IMAGE_ADDRESS
 from permfc.errors import DeviceError
@@ -21,7 +23,7 @@ CONFIG = EngineConfig(lanes=4, bus_bits=16)
 
 @pytest.fixture
 def network() -> Network:
-    return random_network(31, [40, 50, 30], kinds=[Kind.PREFIX], raw=False)
+    return random_network(31, [40, 50, 30], kinds=[Kind.PREFIX], raw=False, tables=False)
 
 
 @pytest.fixture
@@ -56,6 +58,18 @@ def test_a_bit_of_a_segment(kind: Kind, x: np.ndarray) -> None:
 
 def test_the_rounding(network: Network, x: np.ndarray) -> None:
     with mutant("\\permfc_engine.requantiser ", "+ $signed(2'h1);", "+ $signed(2'h0);") as device:
+        device.load(network)
+        with pytest.raises(AssertionError, match="Arrays are not equal"):
+            check_run(device, network, x)
+
+
+def test_the_function_table(network: Network, x: np.ndarray) -> None:
+    """An engine that looks up every result: only a network with tables is computed right."""
+    table = random_table(np.random.default_rng(33))
+    tabled = dataclasses.replace(network, layers=tuple(dataclasses.replace(layer, relu=False, table=table) for layer in network.layers))
+    with mutant("\\permfc_engine.function_table ", "assign value = enable ?", "assign value = 1'h1 ?") as device:
+        device.load(tabled)
+        check_run(device, tabled, x)
         device.load(network)
         with pytest.raises(AssertionError, match="Arrays are not equal"):
             check_run(device, network, x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 from engine_cases import check_run, sane
 from networks import bound_network, random_inputs, random_network
 from permfc.config import EngineConfig
+from permfc.format import TABLE_BYTES, words
 from permfc.image import predicted_traffic
-from permfc.network import Kind
+from permfc.network import Kind, Network
 from permfc_sim.device import SimDevice
 
 CASES = {
@@ -33,6 +36,15 @@ CASES = {
 }
 
 
+def with_tables(network: Network, layers: list[int], table: np.ndarray | None = None) -> Network:
+    """The network with a table in these layers instead of a ReLU: ``table``, or a random one each that makes something of zeros."""
+    rng, changed = np.random.default_rng(len(network.layers)), list(network.layers)
+    for number in layers:
+        own = rng.integers(1, 128, TABLE_BYTES).astype(np.int8) if table is None else table
+        changed[number] = dataclasses.replace(changed[number], relu=False, table=own)
+    return dataclasses.replace(network, layers=tuple(changed))
+
+
 @pytest.mark.parametrize("case", list(CASES))
 def test_edges_of_shapes(engine: SimDevice, case: str) -> None:
     sizes, options = CASES[case]
@@ -47,6 +59,41 @@ def test_fewer_and_more_active_features_than_lanes(engine: SimDevice, density: f
     network = random_network(9, [150, 60, 10])
     engine.load(network)
     check_run(engine, network, random_inputs(10, 150, batch=3, density=density))
+
+
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("options", [{}, {"kinds": [Kind.EMPTY]}, {"kinds": [Kind.PREFIX], "block_outputs": 200}], ids=str)
+def test_tables_of_layer_after_layer(engine: SimDevice, density: float, options: dict) -> None:
+    """Several blocks or one, several rounds, one or none; each layer's table is another, and zeros become something, too."""
+    sizes = [60, 75, 90, 33, 40]
+    network = with_tables(random_network(21, sizes, raw=False, tables=False, **{"block_outputs": 30} | options), [0, 1, 3])
+    engine.load(network)
+    check_run(engine, network, random_inputs(22, 60, batch=3, density=density))
+
+
+def test_a_table_costs_its_words_and_nothing_else(engine: SimDevice) -> None:
+    """One that is the ReLU: the same results and segments."""
+    x, identity = random_inputs(24, 60), np.arange(TABLE_BYTES, dtype=np.uint8).view(np.int8)
+    network = random_network(23, [60, 50, 40, 20], tables=False, kinds=[Kind.PREFIX])
+    rectified = dataclasses.replace(network, layers=tuple(dataclasses.replace(layer, relu=not layer.raw) for layer in network.layers))
+    counted = []
+    for network in (rectified, with_tables(rectified, [0, 1], np.maximum(identity, 0))):
+        engine.load(network)
+        counted.append((engine.run(x).tolist(), engine.counters()))
+    (results, before), (same, after) = counted
+    assert results == same and after.segments_fetched == before.segments_fetched
+    assert after.beats - before.beats == 2 * words(TABLE_BYTES, engine.identify().bus_bytes)
+
+
+def test_an_engine_without_tables_does_the_rest_in_the_same_cycles(small_engine: SimDevice) -> None:
+    network, x = random_network(25, [60, 75, 20], block_outputs=30, tables=False), random_inputs(26, 60)
+    without = sane(dataclasses.replace(small_engine.identify(), tables=False))
+    counted = []
+    for device in (small_engine, without):
+        device.load(network)
+        check_run(device, network, x)
+        counted.append(device.counters())
+    assert counted[0] == counted[1]
 
 
 def test_accumulators_reach_both_ends_of_24_bits(engine: SimDevice) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from engine_cases import check_run
-from networks import random_inputs, random_network
+from engine_cases import check_run, sane
+from networks import random_inputs, random_network, random_table
 from permfc.config import EngineConfig
 from permfc.device.base import IMAGE_ADDRESS
 from permfc.errors import ConfigError, DeviceError, FormatError, InputError
@@ -98,7 +100,7 @@ def test_image_at_another_address(engine: SimDevice, network: Network, x: np.nda
 
 @pytest.mark.parametrize(("field", "value", "code"), [
     ("magic", 0x12345678, ErrorCode.MAGIC),
-    ("version", 3, ErrorCode.VERSION),
+    ("version", 2, ErrorCode.VERSION),
     ("bus_bytes_log2", 6, ErrorCode.CONFIG),
     ("levels", 32, ErrorCode.CONFIG),
     ("features", 1025, ErrorCode.CONFIG),
@@ -112,6 +114,18 @@ def test_image_header_that_the_engine_refuses(engine: SimDevice, network: Networ
     with pytest.raises(DeviceError, match=f"error {code.name}: "):
         engine.run(x)
     check_usable(engine, network, x)
+
+
+def test_an_engine_without_tables_refuses_an_image_with_tables(small_engine: SimDevice, x: np.ndarray) -> None:
+    device = sane(dataclasses.replace(small_engine.identify(), tables=False))
+    network = random_network(14, [INPUTS, 60, 12], tables=False)
+    device.load(network)
+    tabled = dataclasses.replace(network.layers[0], relu=False, table=random_table(np.random.default_rng(15)))
+    image = pack(dataclasses.replace(network, layers=(tabled, *network.layers[1:])), small_engine.identify())
+    device.write_memory(IMAGE_ADDRESS, image)
+    with pytest.raises(DeviceError, match="error CONFIG: "):
+        device.run(x)
+    check_usable(device, network, x)
 
 
 @pytest.mark.parametrize(("field", "value"), [("outputs", 0), ("outputs", 513), ("classes", 0), ("classes", 17), ("next_words", 0)])

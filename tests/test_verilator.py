@@ -119,7 +119,7 @@ def test_memory_bounds_and_closing(small_engine: SimDevice) -> None:
     with pytest.raises(DeviceError, match=message):
         small_engine.write_memory(library.MEMORY_BYTES, b"x")
     with SimDevice(CONFIG) as device:
-        assert device.read_register(Register.CONFIG2) == 32
+        assert device.read_register(Register.CONFIG2) == 32 | 1 << 8
     device.close()
 
 

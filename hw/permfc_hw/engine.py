@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal, ValueCastable
+from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value, ValueCastable
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2
@@ -13,6 +13,7 @@ from . import axi, orders, registers
 from .accumulators import Accumulators
 from .activation_store import ActivationStore
 from .adder_tree import AdderTree
+from .function_table import FunctionTable
 from .lane_group import GROUP_LANES, LaneGroup
 from .loader import Loader
 from .queue import Queue
@@ -62,6 +63,7 @@ class Engine(wiring.Component):
         self.tree = AdderTree(lanes=config.lanes)
         self.accumulators = Accumulators(config, sum_bits=self.tree.total.shape().width)
         self.requantiser = Requantiser(config)
+        self.function_table = FunctionTable(config) if config.tables else None
         self.store = ActivationStore(config)
         self.registers = Registers(config)
         super().__init__({
@@ -116,7 +118,7 @@ class Engine(wiring.Component):
         self._connect_headers(m)
         self._connect_lanes(m)
         self._connect_results(m)
-        self._connect_store(m)
+        self._connect_store(m, self._looked_up(m))
         self._connect_events(m)
         self._connect_host(m)
         return m
@@ -152,7 +154,8 @@ class Engine(wiring.Component):
         with m.If(destination.kind == kinds.SEGMENT):
             m.d.comb += [runs.payload.address.eq(order.address), runs.payload.joins.eq(order.joins)]
         with m.Else():
-            m.d.comb += [runs.payload.address.eq(program), runs.payload.joins.eq(destination.kind == kinds.MULTIPLIERS)]
+            joins = (destination.kind == kinds.MULTIPLIERS) | (destination.kind == kinds.FUNCTION)
+            m.d.comb += [runs.payload.address.eq(program), runs.payload.joins.eq(joins)]
             with m.If(runs.valid & runs.ready):
                 m.d.sync += step.eq(destination.words)
         with m.If(sequencer.flush):
@@ -241,12 +244,28 @@ class Engine(wiring.Component):
             loader.emitted.eq(requantiser.emitted),
         ]
 
-    def _connect_store(self, m: Module) -> None:
+    def _looked_up(self, m: Module) -> Value:
+        """The requantiser's value, or what the layer's table makes of it."""
+        loader, requantiser, table = self.loader, self.requantiser, self.function_table
+        if table is None:
+            return requantiser.value
+        m.submodules.function_table = table
+        m.d.comb += [
+            table.enable.eq(loader.emission.table),
+            table.coming.eq(requantiser.coming),
+            table.argument.eq(requantiser.value),
+            table.words_en.eq(loader.function_en),
+            table.words_address.eq(loader.address),
+            table.words_data.eq(loader.word_data),
+        ]
+        return table.value
+
+    def _connect_store(self, m: Module, value: Value) -> None:
         sequencer, store, emission = self.sequencer, self.store, self.loader.emission
         layer_done = self.requantiser.emitted & emission.layer_end
         m.d.comb += [
             store.value_en.eq(self.requantiser.value_en),
-            store.value.eq(self.requantiser.value),
+            store.value.eq(value),
             store.final.eq(emission.final),
             store.complete.eq(layer_done & emission.final),
             store.loading.eq(~sequencer.busy & ~self.registers.start),

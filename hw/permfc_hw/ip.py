@@ -81,6 +81,14 @@ Images for it: `permfc pack net.safetensors -o net.img {options}`.
 """
 
 
+def _option(name: str, value: int) -> str:
+    """A parameter as the command line takes it."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {value}"
+
+
 def _declaration(name: str, width: int, is_input: bool, note: str = "") -> str:
     return f"    {note}{'input' if is_input else 'output'} wire {f'[{width - 1}:0] ' if width > 1 else ''}{name}"
 
@@ -114,7 +122,7 @@ def ip_files(config: EngineConfig) -> dict[str, str]:
     readme = _README.format(
         version=version, bus_bits=config.bus_bits, outstanding=config.outstanding,
         parameters="\n".join(f"| {name} | {value} |" for name, value in parameters.items()),
-        options=" ".join(f"--{name.replace('_', '-')} {value}" for name, value in parameters.items()),
+        options=" ".join(_option(name, value) for name, value in parameters.items()),
     )
     return {
         f"{TOP}.v": wrapper_verilog(engine) + verilog.convert(engine, name=MODULE, strip_internal_attrs=True),

@@ -25,6 +25,7 @@ class Emission(data.Struct):
     raw: unsigned(1)
     wide_bias: unsigned(1)
     shared_mul: unsigned(1)
+    table: unsigned(1)
     mul: unsigned(16)
 
 
@@ -50,7 +51,7 @@ class Loader(wiring.Component):
         Strobes: the image header, or a block header and its class infos, are complete.
     word_data, address : Out
         The word and its number within its memory.
-    infos_en, tables_en, biases_en, multipliers_en : Out(1)
+    infos_en, tables_en, biases_en, multipliers_en, function_en : Out(1)
     word_en : Out(lanes)
     word : Out(WordWrite)
     assign : Out(stream of Assignment), one a lane group
@@ -81,6 +82,7 @@ class Loader(wiring.Component):
             "tables_en": Out(1),
             "biases_en": Out(1),
             "multipliers_en": Out(1),
+            "function_en": Out(1),
             "word_en": Out(config.lanes),
             "word": Out(WordWrite),
             "assign": Out(stream.Signature(Assignment)).array(self.groups),
@@ -142,7 +144,7 @@ class Loader(wiring.Component):
             with m.Switch(order.kind):
                 with m.Case(OrderKind.SEGMENT):
                     m.d.comb += ready.eq(free.bit_select(group, 1) & ~self.rounds.valid)
-                with m.Case(OrderKind.BIASES, OrderKind.MULTIPLIERS):
+                with m.Case(OrderKind.BIASES, OrderKind.MULTIPLIERS, OrderKind.FUNCTION):
                     m.d.comb += ready.eq(~emitting)
                 with m.Case(OrderKind.ROUND):
                     m.d.comb += ready.eq(self.groups_idle & ~self.rounds.valid)
@@ -164,8 +166,10 @@ class Loader(wiring.Component):
     def _store(self, m: Module, order: Signal, address: Signal, taken: Signal, last: Signal, section: Signal) -> None:
         """Registers the word's destination beside it."""
         m.d.sync += [self.address.eq(address), self.word.half.eq(self.fill_half), self.word.word.eq(address), self.word.last.eq(last)]
-        for strobe in (self.infos_en, self.tables_en, self.biases_en, self.multipliers_en, self.word_en, self.header_done, self.infos_done):
-            m.d.sync += strobe.eq(0)
+        strobes = (
+            self.infos_en, self.tables_en, self.biases_en, self.multipliers_en, self.function_en, self.word_en,
+            self.header_done, self.infos_done)
+        m.d.sync += [strobe.eq(0) for strobe in strobes]
         with m.If(taken):
             with m.Switch(order.kind):
                 with m.Case(OrderKind.HEADER):
@@ -178,6 +182,8 @@ class Loader(wiring.Component):
                     m.d.sync += self.biases_en.eq(1)
                 with m.Case(OrderKind.MULTIPLIERS):
                     m.d.sync += self.multipliers_en.eq(1)
+                with m.Case(OrderKind.FUNCTION):
+                    m.d.sync += self.function_en.eq(1)
 
     def _descriptor(self, m: Module, section: Signal, address: Signal) -> None:
         bus_bytes = self.config.bus_bytes
@@ -240,5 +246,6 @@ class Loader(wiring.Component):
                     self.emission.raw.eq((header.flags & BlockFlag.RAW) != 0),
                     self.emission.wide_bias.eq((header.flags & BlockFlag.WIDE_BIAS) != 0),
                     self.emission.shared_mul.eq((header.flags & BlockFlag.SHARED_MUL) != 0),
+                    self.emission.table.eq((header.flags & BlockFlag.TABLE) != 0),
                     self.emission.mul.eq(header.mul),
                 ]

@@ -20,6 +20,7 @@ class OrderKind(enum.Enum, shape=unsigned(3)):
     BIASES = 3
     MULTIPLIERS = 4
     ROUND = 5        # no words: all segments of the round have been ordered
+    FUNCTION = 6     # a layer's function table
 
 
 def word_address_shape(config: EngineConfig) -> Shape:

@@ -89,7 +89,7 @@ class Registers(wiring.Component):
             Register.VERSION: VERSION,
             Register.CONFIG0: config.lanes | ceil_log2(config.bus_bytes) << 8 | config.levels << 16 | config.outstanding << 24,
             Register.CONFIG1: config.block_outputs | config.features << 16,
-            Register.CONFIG2: config.accumulator_bits,
+            Register.CONFIG2: config.accumulator_bits | config.tables << 8,
             Register.STATUS: Cat(self.busy | self.start, self.done, Const(0, 6), self.error),
             Register.IMAGE_BASE: Cat(Const(0, PAGE_BITS), self.image_page),
         }

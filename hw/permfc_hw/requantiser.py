@@ -41,6 +41,8 @@ class Requantiser(wiring.Component):
         From the accumulators; ``output`` comes one cycle before its total.
     multipliers_en, multipliers_address, multipliers_data : In
         Bus words of the block's multipliers, unless ``emission`` has one for all.
+    coming : Out(int8)
+        The result that ``value`` shows one cycle later.
     value_en, value : Out
     emitted : Out(1)
         With the block's last value.
@@ -61,6 +63,7 @@ class Requantiser(wiring.Component):
             "multipliers_en": In(1),
             "multipliers_address": In(self.multipliers.write_address.shape()),
             "multipliers_data": In(config.bus_bits),
+            "coming": Out(signed(8)),
             "value_en": Out(1),
             "value": Out(signed(config.accumulator_bits)),
             "emitted": Out(1),
@@ -120,5 +123,6 @@ class Requantiser(wiring.Component):
         rounded = (shifted + 1) >> 1
         low = Mux(self.emission.relu, 0, -INT8_MAX - 1)
         result = Signal(signed(8), reset_less=True)
-        m.d.sync += result.eq(Mux(rounded > INT8_MAX, INT8_MAX, Mux(rounded < low, low, rounded)))
+        m.d.comb += self.coming.eq(Mux(rounded > INT8_MAX, INT8_MAX, Mux(rounded < low, low, rounded)))
+        m.d.sync += result.eq(self.coming)
         return result

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from permfc.config import EngineConfig
-from permfc.format import CLASS_INFO, MAX_CLASSES, PAIR, WORDS_MASK, BlockFlag
+from permfc.format import CLASS_INFO, MAX_CLASSES, PAIR, TABLE_BYTES, WORDS_MASK, BlockFlag, words
 
 from .activation_store import Activation
 from .headers import BLOCK_HEADER_LAYOUT, CLASS_INFO_LAYOUT
@@ -23,7 +23,8 @@ class SegmentFetcher(wiring.Component):
     """Walks the active features once a block: each gets a lane of the current round and an order for its segment.
 
     A round is closed when the next feature finds no lane free, or the list ends. The block's parameters are ordered after its
-    second round, when the lanes have enough to do, or before its last if that comes earlier. Four cycles a
+    second round, when the lanes have enough to do, or before its last if that comes earlier; a layer's function table comes
+    behind those of its first block. Four cycles a
     feature, which a round of more than ``4 * lanes`` outputs hides; none for the features of an empty class that comes last.
 
     Members
@@ -205,15 +206,30 @@ class SegmentFetcher(wiring.Component):
                         m.next = "Biases"
 
     def _order_parameters(self, m: Module) -> None:
-        """Biases, and multipliers unless the block's rows share one."""
-        destination = self.orders.payload.destination
-        stored = (self.block_header.flags & BlockFlag.SHARED_MUL) == 0
+        """Biases, multipliers unless the block's rows share one, and the function table at a layer's first block."""
+        destination, flags = self.orders.payload.destination, self.block_header.flags
+        stored = (flags & BlockFlag.SHARED_MUL) == 0
         with m.State("Biases"):
             m.d.sync += [self._parameters_out.eq(1), self._adjoining.eq(0)]
             self._send(m, OrderKind.BIASES, self.parameter_words, "Multipliers")
         with m.State("Multipliers"):
             m.d.comb += [self.orders.valid.eq(stored), destination.kind.eq(OrderKind.MULTIPLIERS), destination.words.eq(self.parameter_words)]
             with m.If(self.orders.ready | ~stored):
-                m.next = "Segment"
-                with m.If(self._exhausted):
-                    m.next = "Close"
+                self._resume(m)
+                if self.config.tables:
+                    with m.If(((flags & BlockFlag.TABLE) != 0) & ((flags & BlockFlag.FIRST) != 0)):
+                        m.next = "Function"
+        if self.config.tables:
+            with m.State("Function"):
+                m.d.comb += [
+                    self.orders.valid.eq(1), destination.kind.eq(OrderKind.FUNCTION),
+                    destination.words.eq(words(TABLE_BYTES, self.config.bus_bytes)),
+                ]
+                with m.If(self.orders.ready):
+                    self._resume(m)
+
+    def _resume(self, m: Module) -> None:
+        """With the feature that found no lane free, or with the end of the last round."""
+        m.next = "Segment"
+        with m.If(self._exhausted):
+            m.next = "Close"

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
-from permfc.format import IMAGE_HEADER, MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode, words
+from permfc.format import IMAGE_HEADER, MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode, ImageFlag, words
 
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
 from .orders import WORDS_BITS, OrderKind, ProgramOrder
@@ -134,6 +134,8 @@ class Sequencer(wiring.Component):
             (header.bus_bytes_log2 != ceil_log2(config.bus_bytes)) | (header.accumulator_bits > config.accumulator_bits)
             | _exceeds(header.levels, config.levels) | _exceeds(header.features, config.features)
             | _exceeds(header.block_outputs, config.block_outputs))
+        if not config.tables:
+            needs_another_engine |= (header.flags & ImageFlag.TABLES) != 0
         m.d.sync += [
             self._refused.eq(1),
             self._malformed_block.eq((block.outputs == 0) | _exceeds(block.outputs, config.block_outputs)

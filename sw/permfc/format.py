@@ -134,7 +134,7 @@ class ErrorCode(enum.IntEnum):
     BUS = 1           # the memory answered a read with an error response
     MAGIC = 2         # no image at IMAGE_BASE
     VERSION = 3       # an image of another format version
-    CONFIG = 4        # an image for another bus width or for larger limits
+    CONFIG = 4        # an image for another bus width, for larger limits or for an engine with tables
     INPUT_LENGTH = 5  # more or fewer input values than the network has inputs
     TIMEOUT = 6       # the memory did not answer
     DESCRIPTOR = 7    # a block descriptor out of range

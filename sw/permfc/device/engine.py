@@ -23,7 +23,8 @@ ERROR_SENTENCES = {
     ErrorCode.BUS: "the memory answered a read with an error; check that the image lies inside the memory",
     ErrorCode.MAGIC: "there is no image at IMAGE_BASE; load a network first",
     ErrorCode.VERSION: "the image has another format version; pack the network again",
-    ErrorCode.CONFIG: "the image was packed for another bus width or for larger limits; pack it for the configuration of this engine",
+    ErrorCode.CONFIG: "the image was packed for another bus width, for larger limits or for an engine with tables; "
+                      "pack it for the configuration of this engine",
     ErrorCode.INPUT_LENGTH: "the number of input values is not the number of inputs of the network",
     ErrorCode.TIMEOUT: "the memory did not answer a read",
     ErrorCode.DESCRIPTOR: "the image holds a block descriptor that is out of range; load it again",
