@@ -95,13 +95,15 @@ def random_layer(
     return Layer(features, outputs, block_outputs, blocks, bias, mul, shift, relu and not raw and table is None, raw, table)
 
 
-def network_of(layers: Sequence[Layer], rng: np.random.Generator) -> Network:
-    """A network of these layers, its inputs dealt to the classes at random."""
+def network_of(
+    layers: Sequence[Layer], rng: np.random.Generator, steps: InputSteps | None = None, scale: np.ndarray | None = None,
+) -> Network:
+    """A network of these layers, its inputs dealt to the classes at random; without steps and scales of its own all have the same."""
     return Network(
         layers=tuple(layers),
-        input_steps=InputSteps(0.5),
+        input_steps=steps or InputSteps(0.5),
         input_class=rng.permutation(layers[0].feature_slots),
-        output_scale=np.ones(layers[-1].outputs, dtype=np.float32),
+        output_scale=np.ones(layers[-1].outputs, dtype=np.float32) if scale is None else scale,
     )
 
 
@@ -109,17 +111,31 @@ def random_network(seed: int, sizes: Sequence[int], *, raw: bool | None = None, 
     """A network with ``sizes`` inputs, hidden outputs and outputs; ``options`` are those of `random_layer`.
 
     Hidden layers have a ReLU or, one in four, none; the last has none and is ``raw``, by default one time in two. With ``tables``
-    two of five layers that are not raw have a table instead.
+    two of five layers that are not raw have a table instead. Inputs and results have any steps, offsets and scales.
     """
-    rng, table_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])  # tables do not change anything else
+    rng, other = np.random.default_rng(seed), np.random.default_rng([seed, 1])  # the other does not change any weight
     raw = bool(rng.integers(2)) if raw is None else raw
     layers = []
     for number, (features, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         last = number == len(sizes) - 2
         relu = not last and rng.random() < 0.75
-        table = random_table(table_rng) if tables and not (last and raw) and table_rng.random() < 0.4 else None
+        table = random_table(other) if tables and not (last and raw) and other.random() < 0.4 else None
         layers.append(random_layer(rng, features, outputs, relu=relu, raw=last and raw, table=table, **options))
-    return network_of(layers, rng)
+    return network_of(layers, rng, random_steps(other, sizes[0]), random_scale(other, sizes[-1]))
+
+
+def random_steps(rng: np.random.Generator, inputs: int) -> InputSteps:
+    """Steps of inputs, half of the time each with an exponent of its own, half of the time each with an offset."""
+    exponents = rng.integers(0, 50, inputs).astype(np.uint8) if rng.random() < 0.5 else None
+    zeros = rng.integers(-300, 300, inputs).astype(np.int16) if rng.random() < 0.5 else None
+    return InputSteps(float(rng.uniform(0.01, 2)), exponents, zeros)
+
+
+def random_scale(rng: np.random.Generator, outputs: int) -> np.ndarray:
+    """Scales of results, float32 [outputs]: half of the time all equal, else some of them zero, negative or tiny."""
+    if rng.random() < 0.5:
+        return np.full(outputs, rng.uniform(1e-6, 10), dtype=np.float32)
+    return (rng.normal(size=outputs) * rng.choice([0, 1, 1e-3, 1e-9], outputs) * 10.0 ** rng.integers(-30, 30)).astype(np.float32)
 
 
 def random_inputs(seed: int, inputs: int, batch: int = 1, density: float = 0.5) -> np.ndarray:

@@ -87,6 +87,13 @@ def test_image_flags():
     assert list(fmt.ImageFlag) == [fmt.ImageFlag.TABLES]
 
 
+def test_host_flags():
+    row, = re.findall(r"\| flags \| (.*) \|", section("Host section"))
+    assert row == "1 each input has a step of its own, 2 each input has an offset, 4 all outputs have the same scale"
+    assert [(int(flag), flag.name) for flag in fmt.HostFlag] == [(1, "EXPONENTS"), (2, "ZEROS"), (4, "SHARED_SCALE")]
+    assert f"2^(exponents[i] / {fmt.STEP_OCTAVE})" in section("Host section")
+
+
 def test_class_words_and_pair_share_a_field():
     assert f"bits 0..{fmt.WORDS_MASK.bit_length() - 1}: words of one lane segment; bit {fmt.PAIR.bit_length() - 1}: `dense8`" in DOCUMENT
     assert fmt.WORDS_MASK & fmt.PAIR == 0

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks import network_of, random_inputs, random_layer, random_network, random_segments
-from permfc import ConfigError, EngineConfig, InputError, Kind, Layer, Network, Segments
-from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag, ImageFlag
+from permfc import ConfigError, EngineConfig, InputError, InputSteps, Kind, Layer, Network, Segments
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag, HostFlag, ImageFlag
 from permfc.image import pack, parse, predicted_traffic, required, size_report
 from permfc.image.codec import lane_words, sparse_bits
 from permfc.image.layout import image_layout
@@ -25,6 +25,8 @@ buses = st.sampled_from([16, 32, 64, 128, 256, 512])
 def assert_same(a: Network, b: Network) -> None:
     """Assert that two networks agree in everything that an image stores."""
     assert (a.input_steps.scale, len(a.layers)) == (b.input_steps.scale, len(b.layers))
+    np.testing.assert_array_equal(a.input_steps.exponents, b.input_steps.exponents)
+    np.testing.assert_array_equal(a.input_steps.zeros, b.input_steps.zeros)
     np.testing.assert_array_equal(a.input_class, b.input_class)
     np.testing.assert_array_equal(a.output_scale, b.output_scale)
     for one, other in zip(a.layers, b.layers, strict=True):
@@ -74,7 +76,8 @@ def test_fields_lie_where_the_format_says():
     own, wide = np.arange(1, 21, dtype=np.uint16), np.array([-32768, *[512] * 18, 256 * 32767], dtype=np.int32)
     layers[0] = dataclasses.replace(layers[0], bias=wide, mul=own)
     layers[1] = dataclasses.replace(layers[1], bias=np.array([-32768, 0, 32767], dtype=np.int32), mul=np.full(3, 40000, dtype=np.uint16))
-    network = network_of(layers, rng)
+    steps = InputSteps(0.3, np.arange(9, dtype=np.uint8), np.arange(-300, 600, 100, dtype=np.int16))
+    network = network_of(layers, rng, steps, np.array([3, -0.75, 1e-3], dtype=np.float32))
     image = pack(network, EngineConfig(bus_bits=64))
     header = np.frombuffer(image, IMAGE_HEADER, 1)[0]
     assert image[:4] == b"PFC1"
@@ -111,8 +114,13 @@ def test_fields_lie_where_the_format_says():
     host = image[header["host_offset"]:]
     assert np.frombuffer(host, "<f4", 1)[0] == network.input_steps.scale
     assert np.frombuffer(host, "<u2", 2, 4).tolist() == [9, 3]
-    assert len(host) == 8 + 12 + 2
-    np.testing.assert_array_equal(np.unpackbits(np.frombuffer(host, np.uint8, 2, 20), bitorder="little", count=9), network.input_class)
+    assert len(host) == 10 + 6 + 9 + 18 + 2
+    assert (host[8], np.frombuffer(host, "i1", 1, 9)[0]) == (HostFlag.EXPONENTS | HostFlag.ZEROS, 1)
+    assert np.frombuffer(host, "<f2", 3, 10).tolist() == [1.5, -0.375, np.float16(0.5e-3)]
+    assert network.output_scale.tolist() == [3, -0.75, 2 * np.float32(np.float16(0.5e-3))]
+    assert host[16:25] == bytes(range(9))
+    assert np.frombuffer(host, "<i2", 9, 25).tolist() == list(range(-300, 600, 100))
+    np.testing.assert_array_equal(np.unpackbits(np.frombuffer(host, np.uint8, 2, 43), bitorder="little", count=9), network.input_class)
 
 
 @pytest.mark.parametrize(("bus_bits", "padding"), [(64, 0), (512, 48)])
@@ -141,9 +149,9 @@ def test_class_numbers_take_as_few_bits_as_they_need(slots, width):
     network = network_of([layer], rng)
     image = pack(network, EngineConfig())
     host = image[parse(image).header["host_offset"]:]
-    assert len(host) == 8 + 4 * 5 + -(-3 * slots * width // 8)
+    assert len(host) == 10 + 2 + -(-3 * slots * width // 8)
     written = sum(int(number) << width * feature for feature, number in enumerate(network.input_class))
-    assert int.from_bytes(host[28:], "little") == written
+    assert int.from_bytes(host[12:], "little") == written
     np.testing.assert_array_equal(parse(image).input_class, network.input_class)
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networks import network_of, random_layer, random_network, random_table
-from permfc import EngineConfig, FormatError, Kind, Layer, Segments
-from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, BlockFlag
+from permfc import EngineConfig, FormatError, InputSteps, Kind, Layer, Segments
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, BlockFlag, HostFlag
 from permfc.image import pack, parse
+from permfc.image.host_section import network_host_dtype
 from permfc.image.layout import image_layout
 
 BUS_BYTES = 8
@@ -23,6 +24,8 @@ NETWORK = network_of(
         random_layer(np.random.default_rng(5), 3, 30, kinds=[Kind.SPARSE], classes=1),
     ],
     np.random.default_rng(4),
+    InputSteps(0.5, np.arange(12, dtype=np.uint8), np.arange(12, dtype=np.int16)),
+    np.geomspace(0.01, 1, 30).astype(np.float32),
 )
 IMAGE = pack(NETWORK, EngineConfig(bus_bits=8 * BUS_BYTES))
 LAYOUT = image_layout(NETWORK, BUS_BYTES)
@@ -33,6 +36,15 @@ def resealed(image: bytearray) -> bytes:
     image[28:32] = bytes(4)
     image[28:32] = zlib.crc32(image).to_bytes(4, "little")
     return bytes(image)
+
+
+def with_host(**fields) -> bytes:
+    """The image with fields of its host section replaced; none of another size."""
+    image = bytearray(IMAGE)
+    host = np.frombuffer(image, network_host_dtype(NETWORK), 1, LAYOUT.host_offset)
+    for name, value in fields.items():
+        host[name] = value
+    return resealed(image)
 
 
 def with_field(dtype: np.dtype, name: str, value: int, offset: int = 0) -> bytes:
@@ -87,7 +99,7 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 0), r"Image has a bus of 2\*\*0 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 7), r"Image has a bus of 2\*\*7 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) + 1), f"Image has its host section at byte {len(IMAGE) + 1}, outside its {len(IMAGE)} bytes"),
-    (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) - 7), "Image is damaged: its host section has 7 bytes, less than 8"),
+    (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) - 7), "Image is damaged: its host section has 7 bytes, less than 10"),
     (with_field(IMAGE_HEADER, "host_offset", LAYOUT.host_offset - 8), "Image is damaged: its host section has|the segments of features"),
     (with_field(IMAGE_HEADER, "host_offset", 40), "Image ends inside the block header at byte 32"),
     (with_field(IMAGE_HEADER, "descriptor_words", 0), "Image is damaged: its program ends before the end of layer 0"),
@@ -107,6 +119,15 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (with_field(BLOCK_HEADER, "flags", TABLE_FLAGS | BlockFlag.RELU, TABLE_BLOCK),
      "Image is damaged: A layer with a table can have neither a ReLU nor raw results"),
     (with_field(BLOCK_HEADER, "flags", TABLE_FLAGS & ~BlockFlag.TABLE, TABLE_BLOCK), "Image is damaged: a block has|Image ends inside"),
+    (with_host(flags=HostFlag.EXPONENTS), "Image is damaged: its host section has .* bytes instead of .* for 12 inputs and 30 outputs"),
+    (with_host(flags=HostFlag.EXPONENTS | HostFlag.ZEROS | 8), f"Image is not canonical: byte {LAYOUT.host_offset + 8} .host section."),
+    (with_host(output_scale=np.geomspace(0.02, 2, 30)), f"Image is not canonical: byte {LAYOUT.host_offset + 9} .host section."),
+    (with_host(output_exponent=-1, output_scale=np.geomspace(0.4, 0.9, 30)), f"Image is not canonical: byte {LAYOUT.host_offset + 9}"),
+    (with_host(output_exponent=127), "Image is damaged: Output scale must be numbers up to"),
+    (with_host(output_scale=np.nan), "Image is damaged: Output scale must be numbers up to .*, not up to nan"),
+    (with_host(output_scale=1), f"Image has {len(IMAGE)} bytes, but its contents take {len(IMAGE) - 58}"),
+    (with_host(input_scale=0), "Image is damaged: Input scale must be a positive number, not 0.0"),
+    (with_host(inputs=13), "Image is damaged: its host section has .* bytes instead of .* for 13 inputs and 30 outputs"),
     (with_field(CLASS_INFO, "end", 0, INFO), "Image is damaged: a class has features 0 to -1 and 1 class slots"),
     (with_field(CLASS_INFO, "base", 10**6, INFO), "Image is damaged: the segments of features 0 to 11 lie at byte 8000000, outside the image"),
     (with_field(CLASS_INFO, "words", 0x8001, PAIR_INFO + 8), "Image is not canonical: byte"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from networks import bound_network, network_of, random_inputs, random_layer, random_network, random_segments, random_table
 from permfc import InputError, InputSteps, Kind, Layer, ModelError, Network, Segments
+from permfc.network.output_scale import join_scale, split_scale
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 50)
@@ -216,7 +217,7 @@ NETWORK = random_network(0, (7, 4, 3), raw=False)
     ({"input_class": np.zeros(6, dtype=np.uint8)}, r"Input classes of a network must be an array uint8 \[7\], not uint8 \[6\]"),
     ({"input_class": np.full(7, 15, dtype=np.uint8)}, "Input classes must hold each class slot as often as the first layer has features"),
     ({"output_scale": np.ones(3)}, r"Output scale of a network must be an array float32 \[3\], not float64 \[3\]"),
-    ({"output_scale": np.full(3, np.inf, dtype=np.float32)}, "Output scale must be finite, not NaN or infinite"),
+    ({"output_scale": np.full(3, np.inf, dtype=np.float32)}, r"Output scale must be numbers up to 8.50706e\+37, not up to inf"),
 ])
 def test_refused_network(change, message):
     with pytest.raises(ModelError, match=message):
@@ -226,6 +227,48 @@ def test_refused_network(change, message):
 def test_input_scale_is_a_float32():
     network = Network(NETWORK.layers, InputSteps(0.1), NETWORK.input_class, NETWORK.output_scale)
     assert network.input_steps.scale == float(np.float32(0.1))
+
+
+@given(st.lists(st.floats(-(2.0**126), 2.0**126, width=32), min_size=1, max_size=20))
+def test_output_scales_are_rounded_once_to_what_is_stored(scales):
+    scale = np.array(scales, dtype=np.float32)
+    exponent, halves = split_scale(scale)
+    rounded = join_scale(exponent, halves)
+    assert np.abs(rounded - scale.astype(np.float64)).max() <= 2.0 ** (exponent - 11)
+    again, same = split_scale(rounded)
+    assert again == exponent
+    assert same.tobytes() == halves.tobytes()
+    assert -125 <= exponent <= 126
+    assert np.abs(halves).max() < 2
+    assert np.abs(halves).max() >= 1 or exponent == -125 or not scale.any()
+
+
+def test_output_scales_of_every_size():
+    assert split_scale(np.zeros(3, dtype=np.float32))[0] == 0
+    assert split_scale(np.float32([1.9999, 1]))[0] == 1  # rounded up to 2
+    assert join_scale(*split_scale(np.float32([2**-149]))).tolist() == [2**-149]
+    assert join_scale(*split_scale(np.float32([1, 2**-24, 2**-26, -(2**126)]))).tolist() == [0, 0, 0, -(2**126)]
+    assert join_scale(*split_scale(np.float32([1, 2**-24, 2**-26]))).tolist() == [1, 2**-24, 0]
+    network = random_network(0, (7, 3))
+    third = dataclasses.replace(network, output_scale=np.full(3, 1 / 3, dtype=np.float32))
+    assert third.output_scale.tolist() == [float(np.float16(4 / 3)) / 4] * 3
+
+
+def test_the_share_of_clipped_inputs():
+    network = network_of(random_network(0, (4, 3)).layers, np.random.default_rng(0),
+                         InputSteps(0.5, zeros=np.array([0, 0, 100, -100], dtype=np.int16)))
+    x = np.array([[-64.0, 63.5, 113.5, -50], [-64.5, 64, 114, -114.5]])
+    assert [network.clipped_share(row[None]) for row in x] == [0, 1]
+    assert network.clipped_share(x) == 0.5
+    assert network.clipped_share(np.zeros((0, 4))) == 0
+    with pytest.raises(InputError, match=r"Input must be numbers \[batch, 4\]"):
+        network.clipped_share(np.zeros((1, 5)))
+
+
+def test_counts_of_weights_need_no_weights():
+    layer = random_layer(np.random.default_rng(3), 60, 40, block_outputs=20, classes=10)
+    assert {segments.kind for segments in layer.classes} == set(Kind)
+    assert sum(segments.nonzeros() for classes in layer.blocks for segments in classes) == np.count_nonzero(layer.weights())
 
 
 @pytest.mark.parametrize("scale", [0.0, float("nan"), 1e-60])

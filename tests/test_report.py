@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 
-from networks import random_network
+from networks import network_of, random_network
 from permfc.config import EngineConfig
-from permfc.image import pack
+from permfc.image import pack, parse
 from permfc.image.report import network_report
-from permfc.network import Kind
+from permfc.network import Kind, Layer, Segments
+
+
+def test_layers_without_weights_take_no_memory() -> None:
+    """What the report says follows from the segments: eight layers of 32768 x 32768 zeros are a few bytes each."""
+    size = 32768
+    blocks, ones = ((Segments.empty(0, size, 4096),),) * 8, np.ones(size, dtype=np.uint16)
+    layer = Layer(size, size, 4096, blocks, np.zeros(size, dtype=np.int32), ones, 1, True, False)
+    config = EngineConfig(features=size, block_outputs=4096)
+    image = pack(network_of([layer] * 8, np.random.default_rng(0)), config)
+    tracemalloc.start()
+    report = network_report(parse(image).network(), config)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert {found.zero_weights for found in report.layers} == {1.0}
+    assert most < 10 * len(image)
 
 
 def test_report_agrees_with_the_image_and_the_weights() -> None:

@@ -79,6 +79,7 @@ class HostFlag(enum.IntFlag):
 
     EXPONENTS = 1  # each input has a step of its own
     ZEROS = 2      # each input has an offset
+    SHARED_SCALE = 4  # all outputs have the same scale, which is stored once
 
 
 class BlockFlag(enum.IntFlag):

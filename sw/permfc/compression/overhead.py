@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, padded, words
-from ..image.layout import host_dtype
+from ..image.host_section import host_dtype
 from ..network import Kind, block_rows
 
 ANY_KIND = frozenset(Kind)

@@ -132,6 +132,8 @@ def decode(coded: np.ndarray, aux: np.ndarray, outputs: int) -> np.ndarray:
     """
     number, length = _window_tables(aux)
     description = int(aux[SPARSE_AUX])
+    if _least_bits(description, int(length.min()), outputs) > 8 * coded.shape[1]:  # before they take memory
+        raise FormatError(f"The codewords of a segment exceed its {coded.shape[1]} bytes")
     indices = np.empty((len(coded), outputs), dtype=np.uint8)
     rows = max(CHUNK // outputs, 1)
     for start in range(0, len(coded), rows):
@@ -146,6 +148,12 @@ def decode(coded: np.ndarray, aux: np.ndarray, outputs: int) -> np.ndarray:
         indices[start:start + rows, 0::2] = symbols[:len(part)]
         indices[start:start + rows, 1::2] = symbols[len(part):, :outputs // 2]
     return indices
+
+
+def _least_bits(description: int, shortest: int, outputs: int) -> int:
+    """Bits that a segment has at least: of codewords that all are the shortest, each of a whole run in a sparse class."""
+    each = (description & SPARSE - 1) + 1 if description & SPARSE else 1
+    return shortest * sum(-(-count // each) for count in (outputs - outputs // 2, outputs // 2))
 
 
 def _decode_streams(streams: np.ndarray, number: np.ndarray, length: np.ndarray, outputs: int) -> tuple[np.ndarray, np.ndarray]:

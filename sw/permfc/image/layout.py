@@ -9,6 +9,7 @@ import numpy as np
 from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES, words
 from ..network import Layer, Network, Segments
 from .codec import feature_words
+from .host_section import network_host_dtype
 
 
 @dataclass(frozen=True)
@@ -98,22 +99,6 @@ class ImageLayout:
         return self.host_offset + self.host_bytes
 
 
-def host_dtype(inputs: int, outputs: int, width: int) -> np.dtype:
-    """The host section of a network with these inputs and outputs, as one NumPy structure; ``width`` bits for each input's class slot."""
-    return np.dtype([
-        ("input_scale", "<f4"),
-        ("inputs", "<u2"),
-        ("outputs", "<u2"),
-        ("output_scale", "<f4", (outputs,)),
-        ("input_class", "u1", (-(-inputs * width // 8),)),
-    ])
-
-
-def class_bits(layer: Layer) -> int:
-    """Bits that hold the number of any class slot of a layer; 0 for a single slot."""
-    return (sum(segments.kind.slots for segments in layer.classes) - 1).bit_length()
-
-
 def image_layout(network: Network, bus_bytes: int) -> ImageLayout:
     """The layout of a network's image for a memory bus of ``bus_bytes`` bytes."""
     header_words = words(IMAGE_HEADER.itemsize, bus_bytes)
@@ -125,8 +110,7 @@ def image_layout(network: Network, bus_bytes: int) -> ImageLayout:
         layouts.append(_block_layout(layer, number, block, bus_bytes, offset, segments_at))
         offset += layouts[-1].program_words
         segments_at += layouts[-1].segment_words
-    host_bytes = host_dtype(network.inputs, network.outputs, class_bits(network.layers[0])).itemsize
-    return ImageLayout(bus_bytes, header_words, tuple(layouts), segments_at * bus_bytes, host_bytes)
+    return ImageLayout(bus_bytes, header_words, tuple(layouts), segments_at * bus_bytes, network_host_dtype(network).itemsize)
 
 
 def _block_layout(layer: Layer, number: int, block: int, bus_bytes: int, offset: int, segments_at: int) -> BlockLayout:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,19 @@ import safetensors.numpy
 
 from ..errors import FormatError, ModelError
 from ..files import read_file, write_file
-from ..format import MAGIC, MAX_LEVELS
-from ..network import InputSteps, Kind, Layer, Network, Segments, block_rows
+from ..format import MAX_LEVELS
+from ..network import MAX_SIZE, InputSteps, Kind, Layer, Network, Segments, block_rows
 from ..network.huffman import code_lengths
-from ..network.segments import check_sparse_code
+from ..network.output_scale import join_scale, split_scale
+from ..network.segments import check_array, check_integer, check_sparse_code
 from .codec import NIBBLE_LENGTHS, code_aux, decode, encode_class, feature_words, join_nibbles, sparse_code, sparse_table
+from .model_header import METADATA_KEY, MODEL_VERSION, ModelHeader
 
-MODEL_VERSION = 2
-METADATA_KEY = "permfc"
 BYTE = 8  # segments are padded to bytes, not to the words of any bus
 
+_SIZES = ("features", "outputs", "block_outputs", "shift")
+_SWITCHES = ("relu", "raw")
+_TABLES = {"levels": (np.int8, MAX_LEVELS), "counts": (np.uint16, MAX_LEVELS), "rice": (np.uint8,), "bytes": (np.uint16,)}
 _KINDS = (Kind.PREFIX, Kind.DENSE8, Kind.EMPTY, Kind.SPARSE)  # by their numbers in the file
 
 
@@ -50,17 +52,23 @@ def load(path: str | os.PathLike[str]) -> Network:
 
 def to_bytes(network: Network) -> bytes:
     """The bytes of a network's model file; equal networks give equal bytes."""
-    tensors: dict[str, np.ndarray] = {
-        "crc32": np.zeros(1, dtype=np.uint32),
-        "input_class": network.input_class,
-        "output_scale": network.output_scale,
-    }
+    steps = network.input_steps
+    exponent, scale = split_scale(network.output_scale)
+    optional: dict[str, np.ndarray | None] = {"exponents": steps.exponents, "zeros": steps.zeros}
+    tensors = {"crc32": np.zeros(1, dtype=np.uint32), "input_class": network.input_class, "output_scale": scale}
     for number, layer in enumerate(network.layers):
+        optional[f"layers.{number}.table"] = layer.table
         tensors |= {f"layers.{number}.{name}": np.ascontiguousarray(tensor) for name, tensor in _layer_tensors(layer).items()}
-    metadata = {"version": MODEL_VERSION, "input_scale": network.input_steps.scale, "layers": [_layer_metadata(layer) for layer in network.layers]}
+    tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
+    metadata = {
+        "version": MODEL_VERSION,
+        "input_scale": steps.scale,
+        "output_exponent": exponent,
+        "layers": [_layer_metadata(layer) for layer in network.layers],
+    }
     # All metadata under one key: safetensors writes several keys in random order.
     content = bytearray(safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(metadata)}))
-    content[_Header.read(content, "Model file").crc_field] = zlib.crc32(content).to_bytes(4, "little")
+    content[ModelHeader.read(content, "Model file").crc_field] = zlib.crc32(content).to_bytes(4, "little")
     return bytes(content)
 
 
@@ -101,80 +109,59 @@ def _layer_tensors(layer: Layer) -> dict[str, np.ndarray]:
 
 def from_bytes(content: bytes, name: str = "Model file") -> Network:
     """The network of a model file's bytes; ``name`` begins the messages of a FormatError."""
-    header = _Header.read(content, name)
+    header = ModelHeader.read(content, name)
     if header.crc(content) != header.stored_crc(content):
         raise FormatError(f"{name} is damaged: its CRC-32 is {header.crc(content):#010x}, it says {header.stored_crc(content):#010x}")
     try:
         tensors = safetensors.numpy.load(content)
         layers = tuple(_layer(fields, tensors, f"layers.{number}.") for number, fields in enumerate(header.metadata["layers"]))
-        return Network(layers, InputSteps(header.metadata["input_scale"]), tensors["input_class"], tensors["output_scale"])
+        steps = InputSteps(_input_scale(header.metadata["input_scale"]), tensors.get("exponents"), tensors.get("zeros"))
+        return Network(layers, steps, tensors["input_class"], _output_scale(header.metadata["output_exponent"], tensors["output_scale"]))
     except KeyError as error:
         raise FormatError(f"{name} is incomplete: it has no {error.args[0]}") from error
     except (ModelError, FormatError, TypeError, ValueError, IndexError, safetensors.SafetensorError) as error:
         raise FormatError(f"{name} is damaged: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Header:
-    """The header of a safetensors file, checked before its contents are trusted.
+def _input_scale(value: Any) -> float:
+    if not isinstance(value, float):
+        raise FormatError(f"input_scale must be a floating-point number, not {str(value)[:20]}")
+    return value
 
-    Members
-    -------
-    metadata : dict
-    crc_field : slice
-        Bytes of the file that hold its CRC-32.
-    """
 
-    metadata: dict[str, Any]
-    crc_field: slice
+def _output_scale(exponent: Any, halves: np.ndarray) -> np.ndarray:
+    check_integer("output_exponent", exponent, -128, 127)
+    check_array("output_scale", halves, np.float16, (halves.size,))
+    return join_scale(exponent, halves)
 
-    @classmethod
-    def read(cls, content: bytes | bytearray, name: str) -> _Header:
-        if content[:4] == MAGIC.to_bytes(4, "little"):
-            raise FormatError(f"{name} is an image: give the model file (.safetensors) that it was packed from")
-        start = 8 + int.from_bytes(content[:8], "little")
-        if len(content) < start:
-            raise FormatError(f"{name} is truncated or not a safetensors file: it has {len(content)} bytes, its header would end at {start}")
-        try:
-            header = json.loads(bytes(content[8:start]))
-            end = start + max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
-            raise FormatError(f"{name} is damaged or not a safetensors file: its header is not readable") from error
-        if len(content) != end:
-            problem = "truncated" if len(content) < end else "damaged"
-            raise FormatError(f"{name} is {problem}: it has {len(content)} bytes, its header says {end}")
-        try:
-            metadata = json.loads(header["__metadata__"][METADATA_KEY])
-            version = metadata["version"]
-            crc_start = start + int(header["crc32"]["data_offsets"][0])
-        except (ValueError, TypeError, KeyError) as error:
-            raise FormatError(f"{name} is not a permfc model file: compress a trained network with `permfc compress` first") from error
-        if version != MODEL_VERSION:
-            raise FormatError(f"{name} has format version {version!r}, this program reads version {MODEL_VERSION}: compress the network again")
-        return cls(metadata, slice(crc_start, crc_start + 4))
 
-    def stored_crc(self, content: bytes) -> int:
-        return int.from_bytes(content[self.crc_field], "little")
-
-    def crc(self, content: bytes) -> int:
-        """CRC-32 of the file with the stored one taken as zero."""
-        before, after = content[:self.crc_field.start], content[self.crc_field.stop:]
-        return zlib.crc32(after, zlib.crc32(bytes(4), zlib.crc32(before)))
+def _check_fields(fields: dict[str, Any], prefix: str) -> None:
+    """Raise ModelError or FormatError unless the metadata of a layer have the types and sizes of any layer, before they size anything."""
+    for name in _SIZES:
+        check_integer(prefix + name, fields[name], 1, MAX_SIZE)
+    for name in _SWITCHES:
+        if not isinstance(fields[name], bool):
+            raise FormatError(f"{prefix}{name} must be true or false, not {str(fields[name])[:20]!r}")
+    for name in set(fields) - {*_SIZES, *_SWITCHES}:
+        raise FormatError(f"{prefix[:-1]} must have {', '.join((*_SIZES, *_SWITCHES))} and nothing else, not also {name[:20]}")
 
 
 def _layer(fields: dict[str, Any], tensors: dict[str, np.ndarray], prefix: str) -> Layer:
-    outputs, block_outputs = fields["outputs"], fields["block_outputs"]
-    kinds = [_KINDS[kind] for kind in tensors[prefix + "kinds"]]
+    _check_fields(fields, prefix)
+    parts = block_rows(fields["outputs"], fields["block_outputs"])
+    kinds = [_KINDS[kind] for kind in tensors[prefix + "kinds"].tolist()]
     ends = tensors[prefix + "ends"].tolist()
+    tables = {name: tensors[prefix + name] for name in _TABLES}
+    for name, (dtype, *entries) in _TABLES.items():  # the file is as long as the blocks are many, before they are walked
+        check_array(prefix + name, tables[name], dtype, (len(parts), len(kinds), *entries))
     coded, offset = tensors[prefix + "segments"], 0
     blocks = []
-    for block, part in enumerate(block_rows(outputs, block_outputs)):
+    for block, part in enumerate(parts):
         rows, classes = part.stop - part.start, []
         for number, (kind, first, end) in enumerate(zip(kinds, [0, *ends[:-1]], ends, strict=True)):
-            code = {name: tensors[prefix + name][block, number] for name in ("levels", "counts", "rice")}
-            size = int(tensors[prefix + "bytes"][block, number])
-            stored = coded[offset:offset + (end - first) * size].reshape(end - first, size)
-            segments = _read_class(stored, kind, first, rows, **code)
+            *code, size = (tables[name][block, number] for name in tables)
+            stored = coded[offset:offset + (end - first) * int(size)].reshape(end - first, size)
+            segments = _read_class(stored, kind, first, rows, *code)
             if feature_words(segments, BYTE) != size:
                 raise FormatError(f"{prefix}bytes of block {block}, class {number} is {size} instead of {feature_words(segments, BYTE)}")
             classes.append(segments)
@@ -183,7 +170,7 @@ def _layer(fields: dict[str, Any], tensors: dict[str, np.ndarray], prefix: str) 
     if offset != coded.size:
         raise FormatError(f"{prefix}segments has {coded.size} bytes, its classes take {offset}")
     named = {name: tensors[prefix + name] for name in ("bias", "mul")}
-    return Layer(blocks=tuple(blocks), **named, **fields)
+    return Layer(blocks=tuple(blocks), table=tensors.get(prefix + "table"), **named, **fields)
 
 
 def _read_class(coded: np.ndarray, kind: Kind, first: int, outputs: int, levels: np.ndarray, counts: np.ndarray, rice: np.uint8) -> Segments:

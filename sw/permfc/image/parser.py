@@ -28,7 +28,8 @@ from ..format import (
 )
 from ..network import InputSteps, Kind, Layer, Network, Segments
 from .codec import decode, join_nibbles, sparse_code
-from .layout import ImageLayout, class_bits, host_dtype, image_layout
+from .host_section import class_bits, read_host
+from .layout import ImageLayout, image_layout
 from .writer import CRC_FIELD, build_image
 
 _STORES_TABLE = BlockFlag.FIRST | BlockFlag.TABLE
@@ -43,13 +44,13 @@ class Image:
     header : dict
         Fields of the image header by name, integers.
     layers : tuple of Layer
-    input_scale, input_class, output_scale
+    input_steps, input_class, output_scale
         The host section, as in ``Network``.
     """
 
     header: dict[str, int]
     layers: tuple[Layer, ...]
-    input_scale: float
+    input_steps: InputSteps
     input_class: np.ndarray
     output_scale: np.ndarray
 
@@ -60,7 +61,7 @@ class Image:
 
     def network(self) -> Network:
         """The network; its blocks are the image's, so a single-block layer has ``block_outputs`` equal to its outputs."""
-        return Network(self.layers, InputSteps(self.input_scale), self.input_class, self.output_scale)
+        return Network(self.layers, self.input_steps, self.input_class, self.output_scale)
 
 
 def parse(image: bytes) -> Image:
@@ -85,7 +86,7 @@ def parse(image: bytes) -> Image:
     host_offset = header["host_offset"]
     try:
         layers = _read_layers(data[:host_offset], 1 << header["bus_bytes_log2"], header["descriptor_words"])
-        parsed = Image(header, layers, *_read_host(data[host_offset:], class_bits(layers[0])))
+        parsed = Image(header, layers, *read_host(data[host_offset:], class_bits(layers[0])))
         network = parsed.network()
     except ModelError as error:
         raise FormatError(f"Image is damaged: {error}") from error
@@ -224,23 +225,6 @@ def _read_class(reader: _Reader, info: np.void, tables: np.ndarray, first: int, 
         return Segments.sparse(first, levels, numbers[indices], rice)
     counts = np.bincount(indices[0])  # the first segment's; Segments refuses the class unless all others have the same
     return Segments(Kind.PREFIX, first, first + count, outputs, tables[0]["level"][:counts.size].copy(), counts, indices)
-
-
-def _read_host(data: np.ndarray, width: int) -> tuple[float, np.ndarray, np.ndarray]:
-    """Input scale, input classes uint8 [inputs] of ``width`` bits each, and output scales float32 [outputs]."""
-    head = host_dtype(0, 0, width)
-    if data.size < head.itemsize:
-        raise FormatError(f"Image is damaged: its host section has {data.size} bytes, less than {head.itemsize}")
-    sizes = data[:head.itemsize].view(head)[0]
-    inputs, outputs = int(sizes["inputs"]), int(sizes["outputs"])
-    dtype = host_dtype(inputs, outputs, width)
-    if data.size != dtype.itemsize:
-        raise FormatError(f"Image is damaged: its host section has {data.size} bytes instead of {dtype.itemsize} "
-                          f"for {inputs} inputs and {outputs} outputs")
-    host = data.view(dtype)[0]
-    bits = np.unpackbits(host["input_class"], count=inputs * width, bitorder="little").reshape(inputs, width)
-    input_class = np.packbits(bits, axis=1, bitorder="little").reshape(-1) if width else np.zeros(inputs, dtype=np.uint8)
-    return float(host["input_scale"]), input_class, host["output_scale"].astype(np.float32)
 
 
 def _verify(data: np.ndarray, network: Network, bus_bytes: int) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from ..config import EngineConfig
 from ..image import LayerSize, SizeReport, size_report
 from ..network import Kind, Layer, Network
@@ -113,7 +111,7 @@ def _layer_report(layer: Layer, size: LayerSize) -> LayerReport:
         classes=len(layer.classes),
         kinds=dict(kinds),
         levels=max(levels, default=0),
-        zero_weights=1 - np.count_nonzero(layer.weights()) / layer.weights().size,
+        zero_weights=1 - sum(segments.nonzeros() for classes in layer.blocks for segments in classes) / (layer.features * layer.outputs),
         relu=layer.relu,
         raw=layer.raw,
         table=layer.table is not None,

@@ -9,7 +9,8 @@ import numpy as np
 from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAGIC, PAIR, VERSION, BlockFlag, ImageFlag
 from ..network import Kind, Layer, Network
 from .codec import encode_class, lane_words, level_tables
-from .layout import BlockLayout, ImageLayout, class_bits, host_dtype
+from .host_section import write_host
+from .layout import BlockLayout, ImageLayout
 
 CRC_FIELD = slice(IMAGE_HEADER.fields["crc32"][1], IMAGE_HEADER.itemsize)  # bytes of the image
 
@@ -21,7 +22,7 @@ def build_image(network: Network, layout: ImageLayout) -> bytes:
     for number, block in enumerate(layout.blocks):
         following = layout.blocks[number + 1].descriptor_words if number + 1 < len(layout.blocks) else 0
         _write_block(image, network.layers[block.layer], block, layout.bus_bytes, following, block.layer == len(network.layers) - 1)
-    _place(image, layout.host_offset, _host_section(network))
+    _place(image, layout.host_offset, write_host(network))
     _place(image, CRC_FIELD.start, np.array(zlib.crc32(image.data), dtype="<u4"))
     return image.tobytes()
 
@@ -93,13 +94,3 @@ def _class_infos(block: BlockLayout, bus_bits: int) -> np.ndarray:
             infos["base"][slot] = (start - segments.first * stride) % (1 << 32)
         slot += segments.kind.slots
     return infos
-
-
-def _host_section(network: Network) -> np.ndarray:
-    width = class_bits(network.layers[0])
-    host = np.zeros((), dtype=host_dtype(network.inputs, network.outputs, width))
-    host["input_scale"], host["inputs"], host["outputs"] = network.input_steps.scale, network.inputs, network.outputs
-    host["output_scale"] = network.output_scale
-    bits = np.unpackbits(network.input_class[:, None], axis=1, count=width, bitorder="little")
-    host["input_class"] = np.packbits(bits, bitorder="little")
-    return host

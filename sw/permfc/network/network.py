@@ -10,6 +10,7 @@ from ..errors import InputError, ModelError
 from ..format import MAX_LEVELS
 from .input_steps import InputSteps
 from .layer import Layer
+from .output_scale import MOST_SCALE, join_scale, split_scale
 from .segments import Kind, check_array
 
 
@@ -26,7 +27,7 @@ class Network:
     input_class : uint8 [inputs]
         Class slot of each input, in the user's order. A dense8 class takes two slots, its inputs carry the first.
     output_scale : float32 [outputs]
-        A result is its integer times this.
+        A result is its integer times this. Rounded as files and images store it: to 11 significant bits.
 
     Raises
     ------
@@ -52,8 +53,9 @@ class Network:
                 raise ModelError(f"Input steps are those of {len(values)} inputs, but the network has {self.inputs}")
         check_array("Input classes of a network", self.input_class, np.uint8, (self.inputs,))
         check_array("Output scale of a network", self.output_scale, np.float32, (self.outputs,))
-        if not np.isfinite(self.output_scale).all():
-            raise ModelError("Output scale must be finite, not NaN or infinite")
+        if not (np.abs(self.output_scale) <= MOST_SCALE).all():  # written so that NaN is refused, too
+            raise ModelError(f"Output scale must be numbers up to {MOST_SCALE:g}, not up to {np.abs(self.output_scale).max()}")
+        object.__setattr__(self, "output_scale", join_scale(*split_scale(self.output_scale)))
         if not np.array_equal(np.sort(self.input_class), self.layers[0].feature_slots):
             raise ModelError("Input classes must hold each class slot as often as the first layer has features in that class")
 
@@ -114,10 +116,18 @@ class Network:
         InputError
             If the shape is wrong or a value is not finite.
         """
+        return self.input_steps.quantise(self._checked(x))[:, self.input_order]
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x)
         if x.ndim != 2 or x.shape[1] != self.inputs or x.dtype.kind not in "fiub":
             raise InputError(f"Input must be numbers [batch, {self.inputs}], not {x.dtype} {list(x.shape)}")
-        return self.input_steps.quantise(x)[:, self.input_order]
+        return x
+
+    def clipped_share(self, x: np.ndarray) -> float:
+        """The share of the values that ``quantise`` clips to -128 or 127, 0 to 1, for ``x`` as there."""
+        counts = self.input_steps.unclipped(self._checked(x))
+        return float(np.mean((counts < -128) | (counts > 127))) if counts.size else 0.0
 
     def layer_inputs(self, x: np.ndarray) -> list[np.ndarray]:
         """What each layer receives, int8 [batch, features] a layer, for ``x`` int8 [batch, inputs] in packed order."""

@@ -212,9 +212,17 @@ class Segments:
             return self.indices[rows]
         return np.zeros((len(self.indices[rows]), self.outputs), dtype=np.int8)
 
+    def nonzeros(self) -> int:
+        """How many of the weights are not zero."""
+        if self.kind is Kind.PREFIX:
+            return self.features * int(self.counts[self.levels != 0].sum())
+        return int(np.count_nonzero(self.indices))
+
     def magnitudes(self) -> np.ndarray:
         """The sum of ``|w|`` over the features for each output, int64 [B]."""
         total = np.zeros(self.outputs, dtype=np.int64)
+        if self.kind is Kind.EMPTY:
+            return total
         for start in range(0, self.features, _ROWS):
             total += np.abs(self.weights(slice(start, start + _ROWS)), dtype=np.int16).sum(axis=0, dtype=np.uint16)
         return total
