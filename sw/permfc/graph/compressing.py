@@ -47,7 +47,7 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     per_layer : mapping of layer name to float or str, optional
         Bits or a kind for single layers, as for `permfc.compress`.
     config : EngineConfig, optional
-        Its bus width, levels and block outputs are what sizes are optimised for.
+        The engine to compress for, as for `permfc.compress`.
     progress : callable, optional
 
     Returns
@@ -81,7 +81,7 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
 
 def _compressed(chain: Chain, bits: float, samples: np.ndarray, config: EngineConfig, per_layer: Mapping[str, float | str]) -> Network:
     try:
-        return compress(chain.network, bits, samples, config.block_outputs, config.bus_bits, config.levels, None, _choices(chain, per_layer))
+        return compress(chain.network, bits, samples, config, per_layer=_choices(chain, per_layer))
     except ModelError as error:
         raise ModelError(f"Chain {chain.name!r}: {error}; leave it on the host with --skip") from error
 
@@ -110,7 +110,7 @@ def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, re
 
 def _too_dear(chain: Chain, bits: float, config: EngineConfig, per_layer: Mapping[str, float | str]) -> str:
     try:
-        layer_plans(chain.network, bits, config.block_outputs, config.bus_bits, config.levels, _choices(chain, per_layer))
+        layer_plans(chain.network, bits, config, _choices(chain, per_layer))
     except ModelError as error:
         return str(error)
     return ""
