@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,7 @@ class Kept:
     reason: str
 
 
-def find_layers(view: GraphView, chosen: Sequence[str] | None, skipped: Sequence[str]) -> tuple[list[Dense], list[Kept]]:
+def find_layers(view: GraphView, chosen: Sequence[str] | None, skipped: Mapping[str, str]) -> tuple[list[Dense], list[Kept]]:
     """The layers for the engine in order of execution, with constants behind them folded in, and those that stay on the host.
 
     Raises
@@ -113,10 +113,11 @@ def find_layers(view: GraphView, chosen: Sequence[str] | None, skipped: Sequence
     return taken, kept
 
 
-def _reason(dense: Dense, chosen: Sequence[str] | None, skipped: Sequence[str]) -> str:
+def _reason(dense: Dense, chosen: Sequence[str] | None, skipped: Mapping[str, str]) -> str:
     """Why a layer stays on the host; nothing if it goes to the engine."""
-    if any(name in skipped for name in dense.names):
-        return "left out by --skip"
+    for name in dense.names:
+        if name in skipped:
+            return skipped[name]
     if chosen is not None and not any(name in chosen for name in dense.names):
         return "not named by --layers"
     if max(dense.weight.shape) > MAX_SIZE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class Partition:
         return [chain for stage in self.stages for chain in stage.chains]
 
 
-def partition(model: ModelProto, source: str = "the model", layers: Sequence[str] | None = None, skip: Sequence[str] = ()) -> Partition:
+def partition(model: ModelProto, source: str = "the model", layers: Sequence[str] | None = None, skip: Mapping[str, str] | None = None) -> Partition:
     """Cut a graph.
 
     Parameters
@@ -72,8 +72,8 @@ def partition(model: ModelProto, source: str = "the model", layers: Sequence[str
         What messages call it.
     layers : names of layers, optional
         The only ones to take; all that an engine can have otherwise.
-    skip : names of layers
-        Those to leave on the host.
+    skip : mapping of names of layers to str, optional
+        Those to leave on the host, and why.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def partition(model: ModelProto, source: str = "the model", layers: Sequence[str
     """
     try:
         view = normalised(model, source)
-        found, kept = find_layers(view, layers, skip)
+        found, kept = find_layers(view, layers, skip or {})
         if not found:
             raise _no_layer(source, kept)
         chains = _needed(find_chains(found, view), view)

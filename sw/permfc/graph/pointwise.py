@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import ModelError
 from ..functions import IDENTITY, RELU, Function, clip, leaky_relu
 from .affine import does_nothing
 from .onnx_view import GraphView, attributes, consumed, empty_model, operator
@@ -81,7 +82,11 @@ def function_of(region: Region, view: GraphView) -> Function | None:
         return plain
     kinds = [operator(node).rpartition(".")[2] for node in region.nodes]
     function = Function(kinds[0] if len(kinds) == 1 else "-".join(kinds), _evaluator(region, view))
-    return function if np.isfinite(function(_PROBE)).all() else None
+    try:
+        function(_PROBE)
+    except ModelError:
+        return None
+    return function
 
 
 def _plain_function(region: Region, view: GraphView) -> Function | None:

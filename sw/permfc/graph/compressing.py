@@ -1,0 +1,154 @@
+"""From an ONNX model to a whole network on the engine: cut, calibrate on the original, compress every chain, compare with the original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..compression.compress import compress
+from ..compression.targets import layer_plans
+from ..config import EngineConfig
+from ..errors import ModelError
+from ..network import Network
+from ..progress import Progress
+from .accounting import totals
+from .agreement import check_agreement
+from .chains import Chain
+from .partition import Partition, partition
+from .runtime import open_model, run_model, with_outputs
+from .values import Feeds, Value, batches, relative_error, share_equal
+from .whole import Row, WholeNetwork
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_MOST_ROWS = 2048  # that calibrate a chain
+SKIPPED = "left out by --skip"
+
+
+def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feeds], bits: float = 2.5, *, source: str = "the model",
+                   layers: Sequence[str] | None = None, skip: Sequence[str] = (), per_layer: Mapping[str, float | str] | None = None,
+                   config: EngineConfig | None = None, progress: Progress | None = None) -> WholeNetwork:
+    """Compress the fully connected layers of any ONNX model that onnxruntime runs.
+
+    Parameters
+    ----------
+    model : ModelProto
+    inputs : array, mapping of names to arrays, or iterable of such mappings
+        Typical inputs of the model, without labels; an array will do for a model with one input.
+    bits : float
+        Most bits a weight of every chain, everything in its image included.
+    source : str
+        What messages call the model.
+    layers, skip : names of layers, optional
+        The only ones to take, and those to leave on the host.
+    per_layer : mapping of layer name to float or str, optional
+        Bits or a kind for single layers, as for `permfc.compress`.
+    config : EngineConfig, optional
+        The engine to compress for, as for `permfc.compress`.
+    progress : callable, optional
+
+    Returns
+    -------
+    WholeNetwork
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be used, or no layer can have so few bits.
+    InputError
+        If the model does not take such inputs.
+    """
+    config, report = config or EngineConfig(), progress or (lambda what, done, total: None)
+    session = open_model(model, source)
+    values = [tuple(Value(value.name, value.type, value.shape) for value in given) for given in (session.get_inputs(), session.get_outputs())]
+    feeds = list(batches(values[0], inputs))
+    part = _affordable(model, source, layers, dict.fromkeys(skip, SKIPPED), bits, config, per_layer or {})
+    check_agreement(part, session, feeds[0])
+    samples = record(part, feeds, report)
+    networks = {}
+    for number, chain in enumerate(part.chains):
+        networks[chain.name] = _compressed(chain, bits, samples[chain.name], config, per_layer or {})
+        report("compress chains", number + 1, len(part.chains))
+    stages = tuple((stage.host and stage.host.SerializeToString(), tuple(chain.joint for chain in stage.chains)) for stage in part.stages)
+    figures = totals(part, networks, feeds[0], config)
+    made = WholeNetwork(source, *values, stages, networks, _rows(part), figures)
+    figures |= _errors(made, session.run(None, feeds[0]), feeds[0])
+    return made
+
+
+def _compressed(chain: Chain, bits: float, samples: np.ndarray, config: EngineConfig, per_layer: Mapping[str, float | str]) -> Network:
+    try:
+        return compress(chain.network, bits, samples, config, per_layer=_choices(chain, per_layer))
+    except ModelError as error:
+        raise ModelError(f"Chain {chain.name!r}: {error}; leave it on the host with --skip") from error
+
+
+def _choices(chain: Chain, per_layer: Mapping[str, float | str]) -> dict[str, float | str]:
+    """What the user chose for a chain's layers, each of which may be several of the graph's side by side."""
+    return {layer.name: per_layer[name] for layer, group in zip(chain.network, chain.layers, strict=True)
+            for dense in group for name in dense.names if name in per_layer}
+
+
+def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, reasons: dict[str, str], bits: float, config: EngineConfig,
+                per_layer: Mapping[str, float | str]) -> Partition:
+    """The partition without chains whose headers alone take more than ``bits``; ModelError if none is left."""
+    while True:
+        part = partition(model, source, layers, reasons)
+        _check_choices(part, per_layer)
+        dear = {chain.name: error for chain in part.chains if (error := _too_dear(chain, bits, config, per_layer))}
+        if len(dear) == len(part.chains):
+            raise ModelError(f"No chain of {source} can have {bits:.4g} bits a weight; chain {part.chains[0].name!r}: {next(iter(dear.values()))}")
+        if not dear:
+            return part
+        for chain in part.chains:
+            if chain.name in dear:
+                reasons |= dict.fromkeys((dense.name for group in chain.layers for dense in group), f"too small: {dear[chain.name]}")
+
+
+def _too_dear(chain: Chain, bits: float, config: EngineConfig, per_layer: Mapping[str, float | str]) -> str:
+    try:
+        layer_plans(chain.network, bits, config, _choices(chain, per_layer))
+    except ModelError as error:
+        return str(error)
+    return ""
+
+
+def _check_choices(part: Partition, per_layer: Mapping[str, float | str]) -> None:
+    names = {name for chain in part.chains for group in chain.layers for dense in group for name in dense.names} | {kept.name for kept in part.kept}
+    unknown = [name for name in per_layer if name not in names]
+    if unknown:
+        raise ModelError(f"{part.view.source} has no fully connected layer {unknown[0]!r}; on the engine are "
+                         f"{', '.join(dense.name for chain in part.chains for group in chain.layers for dense in group)}")
+
+
+def record(part: Partition, feeds: Sequence[Feeds], progress: Progress) -> dict[str, np.ndarray]:
+    """What reaches each chain in the original, float32 [at most 2048 evenly spaced rows, inputs]."""
+    names = list(dict.fromkeys(chain.joint.x for chain in part.chains))
+    session = open_model(with_outputs(part.view.model, names), part.view.source)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    most = -(-2 * _MOST_ROWS // len(feeds))
+    for number, part_feeds in enumerate(feeds):
+        for name, value in zip(names, run_model(session, names, part_feeds, part.view.source), strict=True):
+            found[name].append(_thinned(value.reshape(-1, value.shape[-1]).astype(np.float32), most))
+        progress("run the original", number + 1, len(feeds))
+    return {chain.name: _thinned(np.concatenate(found[chain.joint.x]), _MOST_ROWS) for chain in part.chains}
+
+
+def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64))]
+
+
+def _rows(part: Partition) -> tuple[Row, ...]:
+    engine = [Row(dense.name, list(dense.weight.shape), chain.name, "", dense.weight.size)
+              for chain in part.chains for group in chain.layers for dense in group]
+    return (*engine, *(Row(kept.name, list(kept.shape), "", kept.reason, kept.weights) for kept in part.kept))
+
+
+def _errors(network: WholeNetwork, wanted: Sequence[np.ndarray], feeds: Feeds) -> dict[str, float]:
+    """How far the compressed network's results are from the original's on some calibration samples."""
+    tensors = network.plan().run(feeds, lambda name, x: network.chains[name].predict(x))
+    found = [tensors[value.name] for value in network.outputs]
+    return {"relative_error": relative_error(found, wanted), "equal_labels": share_equal(found, wanted)}

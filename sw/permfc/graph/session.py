@@ -1,0 +1,145 @@
+"""Running a whole network: its own inputs in, its own outputs out, the fully connected layers on any device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..device.opening import open as open_device
+from ..errors import InputError
+from ..progress import Progress
+from .values import Value, checked_feeds
+from .whole import WholeNetwork
+
+
+@dataclass(frozen=True)
+class ChainRun:
+    """What a chain did in a session's last run.
+
+    Members
+    -------
+    chain : str
+    samples : int
+        Vectors that it computed.
+    bytes : int
+        Read from the engine's memory for all of them.
+    cycles : int or None
+        Of the engine's clock for all of them; None from a device without a clock.
+    source : str
+        ``counted`` by the engine, or ``predicted``.
+    """
+
+    chain: str
+    samples: int
+    bytes: int
+    cycles: int | None
+    source: str
+
+
+class Session:
+    """A compressed network on a device, used like onnxruntime's InferenceSession. Use it in a ``with`` statement, or call `close`.
+
+    Parameters
+    ----------
+    network : path or WholeNetwork
+        What ``permfc compress`` or `compress_graph` made of an ONNX model.
+    device : str
+        ``golden``, ``sim``, ``serial:PORT`` or any other that `permfc.open` knows.
+    progress : callable, optional
+        Called with (what, steps done, steps) while the device is opened and loaded.
+    **options
+        Of the device.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or its parts do not belong together.
+    ToolError
+        If onnxruntime, or what the device needs, is missing.
+    """
+
+    def __init__(self, network: str | os.PathLike[str] | WholeNetwork, device: str = "golden", *, progress: Progress | None = None,
+                 **options: Any) -> None:
+        self._network = network if isinstance(network, WholeNetwork) else WholeNetwork.load(network)
+        self._plan = self._network.plan()
+        self._device = open_device(device, network=dict(self._network.chains), progress=progress, **options)
+        try:
+            self._device.load(dict(self._network.chains), progress)
+        except BaseException:
+            self._device.close()
+            raise
+        self.last_run: dict[str, ChainRun] = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the device. Closing twice does nothing."""
+        self._device.close()
+
+    @property
+    def network(self) -> WholeNetwork:
+        """Value of what is run."""
+        return self._network
+
+    @property
+    def device(self) -> Any:
+        """Value of the device that the chains run on, an open `permfc.device.base.Device`."""
+        return self._device
+
+    def get_inputs(self) -> list[Value]:
+        """The inputs, each with ``name``, ``type`` and ``shape``."""
+        return list(self._network.inputs)
+
+    def get_outputs(self) -> list[Value]:
+        """The outputs, each with ``name``, ``type`` and ``shape``."""
+        return list(self._network.outputs)
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, object]) -> list[Any]:
+        """The network's results.
+
+        Parameters
+        ----------
+        output_names : names of outputs, or None for all
+        input_feed : mapping of names to arrays
+
+        Returns
+        -------
+        list of arrays, in the order of the names
+
+        Raises
+        ------
+        InputError
+            If the network has no such output or does not take such inputs.
+        DeviceError
+            If the device fails.
+        """
+        known = [value.name for value in self._network.outputs]
+        wanted = known if output_names is None else list(output_names)
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise InputError(f"The network has no output {unknown[0]!r}; its outputs are {', '.join(known)}")
+        self.last_run = {}
+        tensors = self._plan.run(checked_feeds(self._network.inputs, input_feed), self._compute)
+        return [tensors[name] for name in wanted]
+
+    def _compute(self, name: str, x: np.ndarray) -> np.ndarray:
+        chain = self._network.chains[name]
+        if not len(x):
+            return np.zeros((0, chain.outputs), dtype=np.float32)
+        try:
+            quantised = chain.quantise(x)
+        except InputError as error:
+            raise InputError(f"Chain {name!r}: {error}") from error
+        results = self._device.run(quantised, name)
+        cost = self._device.cost()
+        self.last_run[name] = ChainRun(name, len(x), cost.bytes, cost.cycles, cost.source)
+        return results.astype(np.float32) * chain.output_scale
