@@ -49,6 +49,27 @@ def test_what_does_not_belong_together_is_refused(change, message, tmp_path):
         load_container(rewritten(tmp_path / "net", change), "onnx")
 
 
+def in_directory(path, offset: int, value: bytes):
+    """The archive with bytes of the directory's entry of part "a" replaced, under another name."""
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1)
+    content[entry + offset:entry + offset + len(value)] = value
+    other = path.with_name("other")
+    other.write_bytes(content)
+    return other
+
+
+@pytest.mark.parametrize(("offset", "value", "message"), [
+    (8, b"\x01\x00", "is damaged or not a network file: .*encrypted"),
+    (10, b"\x08\x00", "^[^ ]* is not a network file: its parts are compressed"),
+    (20, b"\x00\x00\x00\x40" * 2, "^[^ ]* is damaged: its parts are larger than the file"),
+])
+def test_members_that_no_network_file_has(offset, value, message, tmp_path):
+    save_container(CONTAINER, tmp_path / "net")
+    with pytest.raises(FormatError, match=message):
+        load_container(in_directory(tmp_path / "net", offset, value), "onnx")
+
+
 def test_other_files_are_refused(tmp_path):
     save_container(CONTAINER, tmp_path / "net")
     with pytest.raises(FormatError, match="of kind 'onnx', not 'torch': run it with permfc.Session"):

@@ -153,6 +153,8 @@ def test_rewriting_alone_changes_nothing():
      r"net is damaged: layers.0.levels must be an array int8 \[32768, \d+, 16\], not int8 \[2, \d+, 16\]"),
     (lambda tensors, metadata: metadata["layers"][0].update(outputs=32768, block_outputs=16384), "net is damaged: The codewords of a segment"),
     (lambda tensors, metadata: tensors.update({"layers.1.table": np.zeros(255, dtype=np.int8)}), "net is damaged: Table of a layer must be"),
+    (lambda tensors, metadata: tensors.update({"layers.1.ends": tensors["layers.1.ends"].astype(np.int64)}),
+     r"net is damaged: layers.1.ends must be an array uint16 \[\d+\], not int64"),
     (lambda tensors, metadata: tensors.update(zeros=np.zeros(29, dtype=np.int16)), "net is damaged: Input steps are those of 29 inputs"),
     (lambda tensors, metadata: tensors.update(exponents=np.zeros(30, dtype=np.int8)), "net is damaged: Input exponents of a network must be"),
 ])

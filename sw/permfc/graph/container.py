@@ -71,12 +71,17 @@ def load_container(path: str | os.PathLike[str], kind: str) -> Container:
         raise FormatError(f"{path} is not a network file: compress a whole network with `permfc compress MODEL -o {path}` first")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise FormatError(f"{path} is not a network file: its parts are compressed")
+            if sum(entry.file_size for entry in entries) > len(content):  # before they take memory
+                raise FormatError(f"{path} is damaged: its parts are larger than the file")
             parts = {name: archive.read(name) for name in archive.namelist()}
         manifest = json.loads(parts.pop(MANIFEST))
         version, found, sums, description = (manifest[key] for key in ("permfc", "kind", "sha256", "description"))
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RecursionError) as error:
+    except FormatError:
+        raise
+    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, RuntimeError) as error:
         raise FormatError(f"{path} is damaged or not a network file: {error}") from error
     if version != NETWORK_VERSION:
         raise FormatError(f"{path} has network version {version!r}, this program reads version {NETWORK_VERSION}: compress the network again")

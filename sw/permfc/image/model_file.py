@@ -24,6 +24,7 @@ BYTE = 8  # segments are padded to bytes, not to the words of any bus
 
 _SIZES = ("features", "outputs", "block_outputs", "shift")
 _SWITCHES = ("relu", "raw")
+_VECTORS = {"kinds": np.uint8, "ends": np.uint16, "segments": np.uint8}
 _TABLES = {"levels": (np.int8, MAX_LEVELS), "counts": (np.uint16, MAX_LEVELS), "rice": (np.uint8,), "bytes": (np.uint16,)}
 _KINDS = (Kind.PREFIX, Kind.DENSE8, Kind.EMPTY, Kind.SPARSE)  # by their numbers in the file
 
@@ -146,20 +147,26 @@ def _check_fields(fields: dict[str, Any], prefix: str) -> None:
         raise FormatError(f"{prefix[:-1]} must have {', '.join((*_SIZES, *_SWITCHES))} and nothing else, not also {name[:20]}")
 
 
+def _checked_tensors(tensors: dict[str, np.ndarray], prefix: str, blocks: int) -> dict[str, np.ndarray]:
+    """The tensors that describe a layer's classes; their shapes prove that the file is as long as blocks and classes are many."""
+    own = {name: tensors[prefix + name] for name in (*_VECTORS, *_TABLES)}
+    for name, dtype in _VECTORS.items():
+        check_array(prefix + name, own[name], dtype, (own[name].size,))
+    for name, (dtype, *entries) in _TABLES.items():
+        check_array(prefix + name, own[name], dtype, (blocks, own["kinds"].size, *entries))
+    return own
+
+
 def _layer(fields: dict[str, Any], tensors: dict[str, np.ndarray], prefix: str) -> Layer:
     _check_fields(fields, prefix)
     parts = block_rows(fields["outputs"], fields["block_outputs"])
-    kinds = [_KINDS[kind] for kind in tensors[prefix + "kinds"].tolist()]
-    ends = tensors[prefix + "ends"].tolist()
-    tables = {name: tensors[prefix + name] for name in _TABLES}
-    for name, (dtype, *entries) in _TABLES.items():  # the file is as long as the blocks are many, before they are walked
-        check_array(prefix + name, tables[name], dtype, (len(parts), len(kinds), *entries))
-    coded, offset = tensors[prefix + "segments"], 0
-    blocks = []
+    own = _checked_tensors(tensors, prefix, len(parts))
+    kinds, ends, coded = [_KINDS[kind] for kind in own["kinds"].tolist()], own["ends"].tolist(), own["segments"]
+    blocks, offset = [], 0
     for block, part in enumerate(parts):
         rows, classes = part.stop - part.start, []
         for number, (kind, first, end) in enumerate(zip(kinds, [0, *ends[:-1]], ends, strict=True)):
-            *code, size = (tables[name][block, number] for name in tables)
+            *code, size = (own[name][block, number] for name in _TABLES)
             stored = coded[offset:offset + (end - first) * int(size)].reshape(end - first, size)
             segments = _read_class(stored, kind, first, rows, *code)
             if feature_words(segments, BYTE) != size:
