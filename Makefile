@@ -15,6 +15,7 @@ test: $(VENV)/.stamp-test
 
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -16,6 +16,7 @@ import permfc
 from command_line import fail, succeed
 from networks import random_inputs, random_network
 from permfc import image
+from permfc.config import as_options
 from permfc.device.link import frames
 from permfc.device.link.protocol import LINK_VERSION, Command
 from permfc.device.link.serial_line import SerialLine
@@ -99,6 +100,25 @@ def test_memory_too_small() -> None:
         device.load(NETWORK)
 
 
+def test_flash_holds_several_images_that_pack_wrote(tmp_path: Path) -> None:
+    board, other = small(memory_writable=False), random_network(8, [5, 6])
+    device, files = opened(board), [tmp_path / "net.safetensors", tmp_path / "other.safetensors"]
+    for network, file in zip((NETWORK, other), files, strict=True):
+        model_file.save(network, file)
+    options = as_options(CONFIG.as_dict()).split()
+    figures = json.loads(succeed("pack", *files, "-o", tmp_path / "all.img", *options, "--json").stdout)
+    assert [image["file"] for image in figures["images"]] == [str(file) for file in files]
+    content = (tmp_path / "all.img").read_bytes()
+    board.memory[4096:4096 + len(content)] = content
+    device.load({"a": NETWORK, "b": other})
+    for name, network in (("a", NETWORK), ("b", other)):
+        x = random_inputs(1, network.inputs)
+        np.testing.assert_array_equal(device.run(x, name), network.compute(x))
+        assert figures["images"][name == "b"]["offset"] == device.networks[name].address - 4096
+    with pytest.raises(DeviceError, match="make a file of all networks, in the order in which they are loaded: permfc pack .* --tables; and program it"):
+        device.load({"b": other, "a": NETWORK})
+
+
 def test_flash_runs_what_it_holds_and_names_the_way_to_another() -> None:
     board, x = small(memory_writable=False), random_inputs(1, NETWORK.inputs)
     device = opened(board)
@@ -150,6 +170,27 @@ def test_a_board_that_was_reset_is_not_taken_for_the_old_one() -> None:
     np.testing.assert_array_equal(again.run(x), NETWORK.compute(x))
 
 
+@pytest.mark.parametrize("ahead", [3, 100, 128, 200, 254])
+def test_another_program_on_the_board_is_named(monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    """The second one's HELLO made the board count its requests, from a number of its own."""
+    board, numbers = ReferenceBoard(), iter([10, 10 + ahead])
+    monkeypatch.setattr("permfc.device.link.session.secrets.randbelow", lambda _: next(numbers) % 256)
+    first, second = opened(board), opened(board)
+    for _ in range(2):  # it stays so
+        with pytest.raises(LinkError, match="reference at bench is in use by another program, .*; close that one, then open the board again"):
+            first.read_register(Register.ID)
+    assert second.read_register(Register.ID) == MAGIC
+    with pytest.raises(LinkError, match="is in use by another program"):
+        opened_twice_and_loaded(monkeypatch, board)
+
+
+def opened_twice_and_loaded(monkeypatch: pytest.MonkeyPatch, board: ReferenceBoard) -> None:
+    numbers = iter([10, 77])
+    monkeypatch.setattr("permfc.device.link.session.secrets.randbelow", lambda _: next(numbers))
+    first, _ = opened(board), opened(board)
+    first.write_memory(0, bytes(range(256)) * 64)
+
+
 def test_refusals() -> None:
     session = Session(DirectLine(ReferenceBoard()))
     with pytest.raises(Refusal, match="reference at bench refused WRITE_MEMORY: it found an address outside of its memory"):
@@ -190,6 +231,8 @@ def test_selftest() -> None:
             begin &= ~(1 << 14)
             return super()._crc(begin.to_bytes(4, "little") + (begin + end - int.from_bytes(payload[:4], "little")).to_bytes(4, "little"))
 
+    with permfc.open("golden") as golden:
+        assert [(check.name, check.passed) for check in selftest(golden)] == [("network", True)]
     checks = list(selftest(opened(Aliased())))
     assert checks[1].passed is False and "changed when others were written" in checks[1].detail
 
@@ -202,6 +245,8 @@ def test_names_of_devices() -> None:
         "sim:lane=4": "'lane=4' in the name of a simulated device must be NAME=VALUE with one of lanes, bus_bits",
         "sim:lanes=four": "lanes of a simulated device must be an integer, not 'four'",
         "sim:lanes=5": "lanes must be a power of two from 4 to 64, not 5",
+        "golden:memory=axi": "'memory=axi' in the name of a golden device must be NAME=VALUE with one of lanes, bus_bits",
+        "golden:tables=2": "tables must be True or False, not 2",
     }.items():
         with pytest.raises(ConfigError, match=message):
             permfc.open(name)
@@ -277,6 +322,8 @@ def test_command_line(tmp_path: Path) -> None:
         figures = json.loads(succeed("run", network, "--device", device, "-i", x, "-o", y, "--json").stdout)
         assert (figures["inputs"], figures["mismatches"]) == (3, 0)
         np.testing.assert_allclose(np.load(y), NETWORK.predict(np.load(x)))
+        figures = json.loads(succeed("run", network, "--device", "golden", "-i", x, "--json").stdout)
+        assert (figures["mismatches"], figures["bytes_are"], figures["counters"], figures["seconds"]) == (0, "predicted", {}, None)
         assert "results equal to the golden model" in succeed("run", network, "--device", device, "-i", x).stdout
         assert "reference, 100 MHz, 1 MiB memory" in " ".join(succeed("devices", terminal.port).stdout.split())
         assert json.loads(succeed("devices", f"serial:{terminal.port}", "/dev/none", "--json").stdout)["devices"][1]["identity"] is None

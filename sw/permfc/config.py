@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from .errors import ConfigError
@@ -77,3 +78,14 @@ class EngineConfig:
     def as_dict(self) -> dict[str, int]:
         """The parameters by name."""
         return asdict(self)
+
+
+def as_options(parameters: Mapping[str, int]) -> str:
+    """Parameters as the commands take them: ``--bus-bits 32 --no-tables``."""
+    return " ".join(_option(name.replace("_", "-"), value) for name, value in parameters.items())
+
+
+def _option(name: str, value: int) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {value}"

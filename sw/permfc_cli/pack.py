@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from permfc import image
+from permfc.device.placement import PlacedImage, joined, place
 from permfc.files import write_file
 from permfc.image import model_file
 
+from . import console
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson
@@ -19,21 +20,36 @@ from .outputs import check_output
 
 @takes_engine
 def pack(
-    network: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A compressed network (.safetensors).")],
+    networks: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Compressed networks (.safetensors).")],
     out: Annotated[Path, typer.Option("--output", "--out", "-o", help="Where the image goes.")],
     engine: EngineChoice,
     as_json: AsJson = False,
 ) -> None:
     """Pack a compressed network into the image that an engine runs from its memory.
 
+    Several networks become one file with an image of each, one behind the other, as `load` of the Python interface expects them in a flash.
+
     **Examples**
 
     - `permfc pack lenet.safetensors -o lenet.img --device ecp5-85k`
 
     - `permfc pack lenet.safetensors -o lenet.img --bus-bits 64 --features 2048`
+
+    - `permfc pack faces.safetensors words.safetensors -o flash.img --device up5k`
     """
-    check_output(out, network)
+    check_output(out, *networks)
     config = engine.config()
-    loaded = model_file.load(network)
-    write_file(out, image.pack(loaded, config))
-    describe(loaded, config, str(out), as_json)
+    images = place({str(file): model_file.load(file) for file in networks}, config, 0)
+    write_file(out, joined(images.values()))
+    if len(images) == 1:
+        describe(images[str(networks[0])].network, config, str(out), as_json)
+    else:
+        _describe_all(images, str(out), as_json)
+
+
+def _describe_all(images: dict[str, PlacedImage], out: str, as_json: bool) -> None:
+    table = console.table(out, {"network": "left", "offset": "right", "bytes": "right"})
+    for file, image in images.items():
+        table.add_row(file, f"{image.address:,}", f"{len(image.data):,}")
+    figures = [{"file": file, "offset": image.address, "image_bytes": len(image.data)} for file, image in images.items()]
+    console.show(as_json, {"file": out, "images": figures}, table)

@@ -209,7 +209,7 @@ class Device(abc.ABC):
         """The name of a loaded network."""
         if not self._networks:
             raise DeviceError("No network is loaded; call load first")
-        if name in self._networks:
+        if name is not None and name in self._networks:
             return name
         names = ", ".join(self._networks)
         if name is not None:

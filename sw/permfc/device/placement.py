@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from .. import image
 from ..config import EngineConfig
@@ -17,6 +18,7 @@ Loadable = Network | bytes
 
 SINGLE_NAME = "network"  # of one that is loaded without a name
 PARAMETERS = tuple(field.name for field in fields(EngineConfig))
+SWITCHES = tuple(field.name for field in fields(EngineConfig) if isinstance(field.default, bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +93,15 @@ def joined(images: Iterable[PlacedImage]) -> bytes:
 
 def engine_for(networks: Network | Mapping[str, Network] | None, given: Mapping[str, int]) -> EngineConfig:
     """The default engine with parameters as ``given``, and the others raised to what the networks need."""
-    sizes = EngineConfig().as_dict()
-    for network in named(networks).values() if networks is not None else ():
+    sizes: dict[str, Any] = EngineConfig().as_dict()
+    for network in _values(networks) if networks is not None else ():
         sizes |= {name: max(sizes[name], least) for name, least in image.required(network).items()}
     return EngineConfig(**{**sizes, **given})
 
 
 def memory_bytes_for(networks: Network | Mapping[str, Network], config: EngineConfig) -> int:
     """The smallest power of two that holds the images of all the networks."""
-    sizes = [image_layout(network, config.bus_bytes).image_bytes for network in named(networks).values()]
+    sizes = [image_layout(network, config.bus_bytes).image_bytes for network in _values(networks)]
     return 1 << (sum(aligned(size) for size in sizes) - 1).bit_length()
 
 
@@ -117,6 +119,10 @@ def engine_parameters(text: str, kind: str, others: Iterable[str] = ()) -> tuple
     return {name: _integer(name, value, kind) for name, value in pairs.items()}, rest
 
 
+def _values(networks: Network | Mapping[str, Network]) -> Iterable[Network]:
+    return [networks] if isinstance(networks, Network) else networks.values()
+
+
 def _pair(item: str, kind: str, known: tuple[str, ...]) -> tuple[str, str]:
     name, _, value = item.partition("=")
     if name not in known or not value:
@@ -127,6 +133,8 @@ def _pair(item: str, kind: str, known: tuple[str, ...]) -> tuple[str, str]:
 def _integer(name: str, value: str, kind: str) -> int:
     if not value.isdecimal():
         raise ConfigError(f"{name} of a {kind} must be an integer, not {value!r}")
+    if name in SWITCHES and value in ("0", "1"):
+        return value == "1"
     return int(value)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
+from ..config import as_options
 from ..errors import ConfigError, DeviceError
 from ..format import Register
 from ..network import Network
@@ -90,7 +92,7 @@ class SerialDevice(EngineDevice):
         return [*super().checks(rng), ("memory", lambda: check_memory(self, rng))]
 
     def read_register(self, register: Register) -> int:
-        return _WORD.unpack(self._session.ask(Command.READ_REGISTER, _WORD.pack(register)))[0]
+        return _word(self._session.ask(Command.READ_REGISTER, _WORD.pack(register)))
 
     def write_register(self, register: Register, value: int) -> None:
         self._session.ask(Command.WRITE_REGISTER, _TWO_WORDS.pack(register, value))
@@ -98,7 +100,7 @@ class SerialDevice(EngineDevice):
     def memory_crc(self, address: int, size: int) -> int:
         """CRC-32 of ``size`` bytes of the board's memory, computed by the board."""
         self.check_room(address + size)
-        return _WORD.unpack(self._session.ask(Command.CRC_MEMORY, _TWO_WORDS.pack(address, address + size), size * CRC_CYCLES_PER_BYTE))[0]
+        return _word(self._session.ask(Command.CRC_MEMORY, _TWO_WORDS.pack(address, address + size), size * CRC_CYCLES_PER_BYTE))
 
     def write_memory(self, address: int, data: bytes, progress: Progress | None = None) -> None:
         """Bring bytes into the board's memory: what it holds already is not sent, what is sent is verified.
@@ -117,15 +119,14 @@ class SerialDevice(EngineDevice):
                 _tell(progress, "load", done + len(piece), len(data))
             else:
                 self._check_writable()
-                self._write_piece(address + done, piece, lambda sent, done=done: _tell(progress, "load", done + sent, len(data)))
+                self._write_piece(address + done, piece, partial(_tell_part, progress, done, len(data)))
 
     def _check_writable(self) -> None:
         if self.read_only:
-            engine = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.identify().as_dict().items())
             raise DeviceError(
-                f"The flash of {self.identity.board} does not hold this image, and the link cannot write it; make a file: permfc pack "
-                f"net.safetensors -o net.img {engine}; and program it: openFPGALoader -b BOARD -o {self.image_address} --file-type raw net.img "
-                "(ice40_generic is its name for an iCEBreaker)"
+                f"The flash of {self.identity.board} does not hold this image, and the link cannot write it; make a file of all networks, in the "
+                f"order in which they are loaded: permfc pack net.safetensors -o net.img {as_options(self.identify().as_dict())}; and program it: "
+                f"openFPGALoader -b BOARD -o {self.image_address} --file-type raw net.img (ice40_generic is its name for an iCEBreaker)"
             )
 
     def _holds(self, address: int, data: bytes) -> bool:
@@ -179,7 +180,7 @@ class SerialDevice(EngineDevice):
         cycles = 0
         while True:
             try:
-                return _WORD.unpack(self._session.ask(Command.WAIT, waits=True))[0]
+                return _word(self._session.ask(Command.WAIT, waits=True))
             except Refusal as refusal:
                 if refusal.status != Status.BUSY:
                     raise
@@ -196,9 +197,17 @@ class SerialDevice(EngineDevice):
         self._session.close()
 
 
+def _word(payload: bytes) -> int:
+    return int.from_bytes(payload[:_WORD.size], "little")
+
+
 def _pieces(data: bytes, size: int) -> list[tuple[int, bytes]]:
     """``data`` in pieces of ``size`` bytes or less, each with its offset."""
     return [(begin, data[begin:begin + size]) for begin in range(0, len(data), size)]
+
+
+def _tell_part(progress: Progress | None, before: int, total: int, done: int) -> None:
+    _tell(progress, "load", before + done, total)
 
 
 def _tell(progress: Progress | None, what: str, done: int, total: int) -> None:

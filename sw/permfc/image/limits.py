@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from ..config import EngineConfig
+from ..config import EngineConfig, as_options
 from ..errors import ConfigError
 from ..network import Network
 from .codec import lane_words
@@ -45,8 +45,7 @@ def check_fits(network: Network, config: EngineConfig) -> None:
         raise ConfigError(f"{problem}, and no engine has enough: "
                           f"compress the network with block_outputs of at most {most}") from None
     parameters = ", ".join(f"{name}={value}" for name, value in changes.items())
-    options = " ".join(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in changes.items())
-    raise ConfigError(f"{problem}: an EngineConfig with {parameters} would fit ({options})")
+    raise ConfigError(f"{problem}: an EngineConfig with {parameters} would fit ({as_options(changes)})")
 
 
 def _problems(network: Network, config: EngineConfig) -> dict[str, str]:

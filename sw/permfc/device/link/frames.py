@@ -38,7 +38,8 @@ class Reply:
         """The reply in a frame; None if it is too short to be one."""
         if len(content) < REPLY_HEADER.size:
             return None
-        return cls(*REPLY_HEADER.unpack_from(content), content[REPLY_HEADER.size:])
+        sequence, status, following = REPLY_HEADER.unpack_from(content)
+        return cls(sequence, status, following, content[REPLY_HEADER.size:])
 
 
 def request(sequence: int, command: int, payload: bytes) -> bytes:

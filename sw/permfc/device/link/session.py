@@ -19,14 +19,14 @@ TIMEOUT_SECONDS = 5.0   # without progress until the board is given up
 MARGIN_SECONDS = 0.25   # that operating system and USB may add to an answer before a request is sent again
 LATENCY_SECONDS = 0.001  # that they usually add
 MOST_DELAY = 10         # by which an answer may be slower than the last one was, before the board is given up
-FEWEST_TRIES = 4        # before silence is believed
+FEWEST_TRIES = 4        # before silence is believed, or another program
 SLOWEST_CLOCK_HZ = 10e6  # assumed of a board that has not told its clock yet
 BITS_PER_BYTE = 10      # on the line: start and stop bit included
 
 _NONCE = struct.Struct("<I")
 _VERSIONS = struct.Struct(f"<HH{BOARD_NAME_BYTES}s")  # what begins the identity in every version
 
-_REFUSALS = {
+_REFUSALS: dict[int, str] = {
     Status.UNKNOWN_COMMAND: "does not know the command",
     Status.BAD_PAYLOAD: "found the request too short",
     Status.READ_ONLY: "cannot write its memory",
@@ -79,8 +79,6 @@ class Session:
 
     Members
     -------
-    identity : Identity
-        What the board answered.
     repeats : int
         Requests so far that were sent again.
 
@@ -99,13 +97,19 @@ class Session:
         self._bytes_heard = self._next = self.repeats = 0
         self._slowness = 1.0  # seconds that an answer takes, for each that line and board should need
         self._failure: LinkError | None = None
-        self.identity: Identity | None = None
+        self._known: Identity | None = None
         try:
             line.forget()
             self.hello()
         except DeviceError:
             line.close()
             raise
+
+    @property
+    def identity(self) -> Identity:
+        """Value of what the board answered."""
+        assert self._known is not None  # making a session says HELLO
+        return self._known
 
     def close(self) -> None:
         """Close the line. Closing twice does nothing."""
@@ -150,7 +154,7 @@ class Session:
         began = sent[reply.payload[-_NONCE.size:]]
         self._slowness = max(1.0, (time.monotonic() - began) / self._needed_seconds([(Command.HELLO, nonce)], 0))
         self._next = reply.next
-        self.identity = self._identity(reply.payload)
+        self._known = self._identity_in(reply.payload)
 
     def ask(self, command: Command, payload: bytes = b"", cycles: int = 0, waits: bool = False) -> bytes:
         """The payload of the reply to one request that takes the board ``cycles`` cycles, or as long as it has patience if it ``waits``.
@@ -205,7 +209,7 @@ class Session:
         """Send and hear until the window is finished; ``needed`` seconds should each round take."""
         limit = max(self._timeout, MOST_DELAY * self._slowness * needed)
         progressed = time.monotonic()
-        repeats = 0
+        repeats = strange = 0
         while not window.finished:
             began = self._send(window)
             patience = min((self._margin + 2 * self._slowness * needed) * 2**repeats, limit / FEWEST_TRIES)
@@ -221,6 +225,9 @@ class Session:
                     progress(window.done)
             if reply and window.is_gap(reply):
                 self.repeats += window.go_back()
+            strange += reply is not None and window.is_strange(reply)
+            if strange == FEWEST_TRIES:
+                raise self._stranger()
 
     def _send(self, window: Window) -> float:
         """Send what the window allows; the time when that began."""
@@ -247,34 +254,38 @@ class Session:
         """Whether a board that waits for HELLO answered; while we say HELLO that is a late answer to someone else."""
         if reply.status != Status.NOT_OPEN:
             return False
-        if self.identity is None:
+        if self._known is None:
             return True
         raise LinkError(f"{self._name} was reset in the meantime; open it again and load the network")
 
     def _needed_seconds(self, requests: Sequence[Request], cycles: int) -> float:
         """What line and board need for the requests that may be in flight together, and for an answer as large as HELLO's."""
         sizes = [len(payload) + BYTES_PER_REQUEST for _, payload in requests]
-        in_flight = min(sum(sizes), max(sizes[0], self.identity.receive_bytes if self.identity else 0))
+        in_flight = min(sum(sizes), max(sizes[0], self._known.receive_bytes if self._known else 0))
         on_the_line = (in_flight + REPLY_HEADER.size + IDENTITY.size) * BITS_PER_BYTE / self._line.baud
         return LATENCY_SECONDS + on_the_line + cycles / self._clock_hz
 
     @property
     def _clock_hz(self) -> float:
-        return self.identity.clock_hz if self.identity else SLOWEST_CLOCK_HZ
+        return self._known.clock_hz if self._known else SLOWEST_CLOCK_HZ
 
     @property
     def _name(self) -> str:
-        return f"{self.identity.board} at {self._line.port}" if self.identity else self._line.port
+        return f"{self._known.board} at {self._line.port}" if self._known else self._line.port
+
+    def _stranger(self) -> LinkError:
+        cure = "close that one, then open the board again and load the network"
+        return LinkError(f"{self._name} is in use by another program, whose requests it counts instead of these; {cure}")
 
     def _silence(self, seconds: float) -> LinkError:
-        if self.identity:
+        if self._known:
             return LinkError(f"{self._name} gave no answer for {seconds:.1f} s; check the cable, reset the board and open it again")
         where = f"at {self._line.port} with {self._line.baud} baud"
         if self._bytes_heard:
             return LinkError(f"What answers {where} is no permfc board, or has another baud rate; choose another port or PORT@BAUD")
         return LinkError(f"No permfc board answers {where}; check the port, the baud rate (PORT@BAUD) and that the bitstream is loaded")
 
-    def _identity(self, answer: bytes) -> Identity:
+    def _identity_in(self, answer: bytes) -> Identity:
         link, form, board = _VERSIONS.unpack_from(answer)
         name = board.rstrip(b"\0").decode("ascii", "replace")
         if (link, form) != (LINK_VERSION, VERSION):

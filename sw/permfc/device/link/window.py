@@ -89,6 +89,11 @@ class Window:
             self.answer = reply.payload
         return acknowledged > 0
 
+    def is_strange(self, reply: Reply) -> bool:
+        """Whether the board refuses a request for its number and awaits one that was never sent: it has heard from someone else."""
+        acknowledged = (reply.next - self.next) % SEQUENCES
+        return reply.status in (Status.GAP, Status.REPEATED) and acknowledged > self.sent - self.done
+
     def is_gap(self, reply: Reply) -> bool:
         """Whether a reply is the first to say that a request was lost; those to the others in flight say it again."""
         new = reply.status == Status.GAP and self._went_back != self.done
