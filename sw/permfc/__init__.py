@@ -6,6 +6,8 @@ from .compression.compress import compress
 from .config import EngineConfig
 from .device.opening import open
 from .errors import ConfigError, DeviceError, FormatError, InputError, LinkError, ModelError, PermfcError, PortError, ToolError, VersionError
+from .graph.compressing import compress_graph
+from .graph.session import Session
 from .network import InputSteps, Kind, Layer, Network, Segments
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
     "PermfcError",
     "PortError",
     "Segments",
+    "Session",
     "ToolError",
     "VersionError",
     "compress",
+    "compress_graph",
     "open",
 ]

@@ -15,7 +15,7 @@ from permfc.memory import memory as named_memory
 from permfc.plots import comparison_plot
 
 from . import console, inputs
-from .options import AsJson, NetworkFile
+from .options import AsJson, ChainName, NetworkFile
 from .outputs import check_output
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def compare(
     idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
     bus_bits: Annotated[int | None, typer.Option(help="Bus that permfc's segments are padded for; the memory's own width otherwise.")] = None,
     plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw it: .svg, .png or .pdf.")] = None,
+    chain: ChainName = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare layouts of the same weights on one memory: dense fp32, int8, int4, EIE, and permfc.
@@ -50,9 +51,9 @@ def compare(
         raise InputError(f"{plot} is no kind of plot: give it a name that ends in {', '.join(PLOTS)}")
     check_output(plot, file, x)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
-    network, packed_bits = inputs.read_network(file)
+    network, packed_bits = inputs.read_network(file, chain)
     bits = _bus_bits(packed_bits if bus_bits is None else bus_bits, chosen)
-    quantised = None if x is None else inputs.read_inputs(x, network)
+    quantised = None if x is None else inputs.read_inputs(x, network, file, chain)
     with console.progress() as steps:
         costs = compare_layouts(network, quantised, chosen, bus_bytes=bits // 8, policy=policy, progress=steps)
     if plot is not None:

@@ -15,6 +15,7 @@ from permfc.network import Network
 from permfc.progress import Progress
 
 from . import console, inputs
+from .compress_whole import compress_whole, is_whole_network
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson, Kernel, LayerNames
@@ -26,7 +27,9 @@ _DEFAULT_BITS = 2.5
 @takes_engine
 def compress(
     model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A trained network: .npz, .safetensors, .pt or .onnx.")],
-    out: Annotated[Path, typer.Option("--output", "--out", "-o", help="Where the compressed network goes (.safetensors).")],
+    out: Annotated[
+        Path, typer.Option("--output", "--out", "-o", help="Where it goes: .safetensors for one chain, any other name for a whole network.")
+    ],
     engine: EngineChoice,
     bits: Annotated[
         float | None, typer.Option("--bits", "-b", help="Most bits a weight: all bits of the image over the number of weights. Default: 2.5.")
@@ -36,7 +39,8 @@ def compress(
         float | None, typer.Option("--max-drop", help="The smallest image that loses at most so many points of accuracy on --calibrate, --labels.")
     ] = None,
     calibrate: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Typical inputs, .npy [samples, inputs]. Strongly recommended.")
+        Path | None, typer.Option(exists=True, dir_okay=False,
+                                  help="Typical inputs, .npy [samples, inputs]; of a whole network as it takes them, .npz for several.")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Their labels, .npy [samples], for --max-drop.")
@@ -46,10 +50,14 @@ def compress(
                                   help="JSON: bits a weight, or a kind (prefix, sparse, dense8), by layer name.")
     ] = None,
     layers: LayerNames = None,
+    skip: Annotated[str | None, typer.Option(metavar="NAME,...", help="Layers of a whole network that stay on the host.")] = None,
     kernel: Kernel = None,
     as_json: AsJson = False,
 ) -> None:
     """Compress a trained network, without retraining.
+
+    An ONNX graph of any kind becomes a whole network: its fully connected layers are compressed, onnxruntime runs the rest. With an output that
+    ends in .safetensors, one chain of fully connected layers is taken alone.
 
     The size is optimised for the engine's bus width, output blocks and levels; the result runs on any engine with large enough limits.
 
@@ -62,21 +70,31 @@ def compress(
     - `permfc compress head.onnx -o head.safetensors --ratio 16 --calibrate x.npy --device up5k`
 
     - `permfc compress keras.npz -o net.safetensors --layers dense,dense_1 --kernel in-out --per-layer bits.json`
+
+    - `permfc compress minilm.onnx -o minilm --bits 3 --calibrate sentences.npz`
     """
     _check_targets(bits, ratio, max_drop, calibrate, labels)
     check_output(out, model, calibrate, labels, per_layer)
     config = engine.config()
+    choices = targets.read_per_layer(per_layer) if per_layer else None
+    if is_whole_network(model, out):
+        if kernel is not None or max_drop is not None:
+            raise ModelError(f"{'--kernel' if kernel is not None else '--max-drop'} is not for whole networks: leave it out, or write one chain "
+                             "to a name that ends in .safetensors")
+        chosen, left = inputs.layer_names(layers), inputs.layer_names(skip) or []
+        compress_whole(model, out, _size(bits, ratio), calibrate, chosen, left, choices, config, as_json)
+        return
+    if skip is not None:
+        raise ModelError(f"--skip is for whole networks, whose other layers run on the host: give {out} another ending than .safetensors")
     samples = inputs.read_array(calibrate) if calibrate else None
     source = inputs.read_model(model, layers, kernel)
-    choices = targets.read_per_layer(per_layer) if per_layer else None
 
     def made(size: float, steps: Progress | None) -> Network:
         return compress_model(source, size, samples, config, per_layer=choices, progress=steps)
 
     with console.progress() as steps:
         if max_drop is None:
-            size = targets.bits_for_ratio(ratio) if ratio is not None else _DEFAULT_BITS if bits is None else bits
-            network = made(size, steps)
+            network = made(_size(bits, ratio), steps)
         else:
             network, drop = targets.smallest_within(source, max_drop, samples, inputs.read_array(labels), lambda size: made(size, None), steps)
     if max_drop is not None:
@@ -84,6 +102,11 @@ def compress(
         console.messages.print(f"{change} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
+
+
+def _size(bits: float | None, ratio: float | None) -> float:
+    """Most bits a weight."""
+    return targets.bits_for_ratio(ratio) if ratio is not None else _DEFAULT_BITS if bits is None else bits
 
 
 def _check_targets(bits: float | None, ratio: float | None, max_drop: float | None, calibrate: Path | None, labels: Path | None) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 
 from permfc.config import EngineConfig
+from permfc.graph.whole import WholeNetwork
 from permfc.image.report import NetworkReport, network_report
 from permfc.network import Kind, Network
 
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
-from .options import AsJson, NetworkFile
+from .options import AsJson, ChainName, NetworkFile
+from .whole import describe as describe_whole
+from .whole import is_whole
 
 
 @takes_engine
-def info(file: NetworkFile, engine: EngineChoice, as_json: AsJson = False) -> None:
+def info(file: NetworkFile, engine: EngineChoice, chain: ChainName = None, as_json: AsJson = False) -> None:
     """Show what a compressed network or an image consists of.
 
     An image is read from its bytes alone and verified: checksum, and every byte against what its contents require.
@@ -24,8 +27,13 @@ def info(file: NetworkFile, engine: EngineChoice, as_json: AsJson = False) -> No
     - `permfc info lenet.safetensors`
 
     - `permfc info lenet.img --json`
+
+    - `permfc info minilm --chain encoder.layer.0.intermediate.dense`
     """
-    network, bus_bits = inputs.read_network(file)
+    if chain is None and is_whole(file):
+        describe_whole(WholeNetwork.load(file), str(file), as_json)
+        return
+    network, bus_bits = inputs.read_network(file, chain)
     config = engine.config()
     if bus_bits is not None:  # what an image is packed for stands in the image
         config = dataclasses.replace(config, bus_bits=bus_bits)

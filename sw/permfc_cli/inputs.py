@@ -12,11 +12,14 @@ from permfc import image
 from permfc.errors import FormatError, InputError
 from permfc.files import read_file
 from permfc.format import MAGIC
+from permfc.graph.container import is_container
+from permfc.graph.whole import WholeNetwork
 from permfc.image import model_file
 from permfc.importers import FloatNetwork, load_model
 from permfc.network import Network
 
 from .console import messages
+from .whole import chain_samples, chosen_chain, is_whole
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -36,14 +39,27 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
-def read_inputs(path: Path, network: Network) -> np.ndarray:
-    """The inputs in a ``.npy`` file as the engine takes them, int8 [batch, inputs].
+def read_inputs(path: Path, network: Network, file: Path | None = None, chain: str | None = None) -> np.ndarray:
+    """The inputs in a file as the engine takes them, int8 [batch, inputs].
+
+    Parameters
+    ----------
+    path : Path
+        ``.npy`` [batch, inputs]; if ``file`` is a whole network's, its inputs, and what reaches the chain is computed.
+    network : Network
+    file : Path, optional
+        Where it is from.
+    chain : str, optional
+        Which chain of a whole network it is.
 
     Raises
     ------
     InputError
         If they are not what the network takes, or there are none.
     """
+    if file is not None and is_whole(file):
+        whole = WholeNetwork.load(file)
+        return chain_samples(whole, path)[chosen_chain(whole, file, chain)]
     quantised = network.quantise(np.atleast_2d(read_array(path)))
     if not len(quantised):
         raise InputError(f"{path} holds no input; give it one row of {network.inputs} values or more")
@@ -71,15 +87,28 @@ def read_model(path: Path, layers: str | None, kernel: str | None) -> FloatNetwo
     return network
 
 
-def read_network(path: Path) -> tuple[Network, int | None]:
-    """The network in a model file or an image, and the bus width in bits that the image is packed for (None for a model file).
+def read_network(path: Path, chain: str | None = None) -> tuple[Network, int | None]:
+    """The network in a model file, an image or a whole network's file, and the bus width in bits that the image is packed for (None for others).
+
+    Parameters
+    ----------
+    path : Path
+    chain : str, optional
+        Which chain of a whole network, if it has several.
 
     Raises
     ------
     FormatError
-        If the file is neither, or damaged.
+        If the file is none of these, or damaged.
+    InputError
+        If ``chain`` is missing or no chain's name.
     """
     content = read_file(path)
+    if is_container(content):
+        whole = WholeNetwork.load(path)
+        return whole.chains[chosen_chain(whole, path, chain)], None
+    if chain is not None:
+        raise InputError(f"{path} is no whole network: leave --chain out")
     if content[:4] == MAGIC.to_bytes(4, "little"):
         try:
             parsed = image.parse(content)

@@ -14,7 +14,15 @@ LayerNames = Annotated[
 Kernel = Annotated[
     str | None, typer.Option(metavar="out-in|in-out", help="Order of a weight's dimensions in .npz, .safetensors or .pt, if its name does not tell.")
 ]
-NetworkFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A compressed network (.safetensors) or an image.")]
+NetworkFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A compressed network or an image.")]
+ChainName = Annotated[
+    str | None, typer.Option("--chain", metavar="NAME", help="The chain of a whole network that is meant; permfc info lists them.")
+]
 DeviceName = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="serial:PORT, serial:PORT@BAUD, sim, or sim:NAME=VALUE,... with parameters of the engine.")
 ]
+Samples = Annotated[
+    Path, typer.Option("--input", "-i", exists=True, dir_okay=False,
+                       help="Inputs, .npy [batch, inputs]; of a whole network as it takes them, .npz for several."),
+]
+Results = Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go, .npy, or .npz for several.")]

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 
 import permfc
 from permfc.device.base import Cost, Counters
 from permfc.errors import DeviceError
 
 from . import console, inputs
-from .options import AsJson, DeviceName, NetworkFile
+from .options import AsJson, DeviceName, NetworkFile, Results, Samples
 from .outputs import check_output, write_array
+from .run_whole import run_whole
+from .whole import is_whole
 
 
 def run(
     file: NetworkFile,
     device: DeviceName,
-    x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy [batch, inputs] or [inputs].")],
-    y: Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go, .npy float32 [batch, outputs].")] = None,
+    x: Samples,
+    y: Results = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a network on a board, the simulated engine or the golden model itself, and check every result against that model, bit for bit.
@@ -34,8 +33,13 @@ def run(
     - `permfc run lenet.safetensors --device serial:/dev/ttyUSB0 --input digits.npy -o logits.npy`
 
     - `permfc run lenet.safetensors --device sim:lanes=32,memory=sdr-100 --input digits.npy --json`
+
+    - `permfc run minilm --device golden --input sentences.npz -o embeddings.npy`
     """
     check_output(y, file, x)
+    if is_whole(file):
+        run_whole(file, device, x, y, as_json)
+        return
     network, _ = inputs.read_network(file)
     quantised = inputs.read_inputs(x, network)
     golden, results, costs, counted = network.compute(quantised), [], [], []

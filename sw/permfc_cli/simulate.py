@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import numpy as np
 import typer
 
 from permfc.config import EngineConfig
-from permfc.errors import ConfigError, DeviceError
+from permfc.errors import ConfigError, DeviceError, InputError
 from permfc.memory import MEMORY_NAMES, IdlePolicy, Memory, drampower_version, write_drampower
 from permfc.memory import memory as named_memory
 from permfc.network import Network
@@ -17,8 +18,10 @@ from permfc.network import Network
 from . import console, inputs
 from .engine_options import EngineChoice, takes_engine
 from .memory_tables import command_table, energy_table, on_chip_table
-from .options import AsJson, NetworkFile
+from .options import AsJson, ChainName, NetworkFile, Results, Samples
 from .outputs import check_output, write_array
+from .simulate_whole import simulate_whole
+from .whole import is_whole
 
 if TYPE_CHECKING:
     from permfc_sim.simulate import Simulation
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
 @takes_engine
 def simulate(
     file: NetworkFile,
-    x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy [batch, inputs] or [inputs].")],
+    x: Samples,
     engine: EngineChoice,
-    y: Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go, .npy float32 [batch, outputs].")] = None,
+    y: Results = None,
     memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(MEMORY_NAMES)}.")] = "axi",
     idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
     clock: Annotated[float, typer.Option(min=1, max=100_000, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
@@ -39,6 +42,7 @@ def simulate(
         Path | None,
         typer.Option(help="Write the first inference's commands as a trace for DRAMPower: 4.1 for DDR3 and LPDDR3, 5 for DDR4 and LPDDR4."),
     ] = None,
+    chain: ChainName = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a network on the engine's gateware in simulation, and check every result bit for bit against the golden model.
@@ -63,8 +67,15 @@ def simulate(
         check_output(path, file, x)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
     version = drampower_version(chosen) if drampower else None
-    network, config = network_and_engine(file, engine, chosen)
-    quantised = inputs.read_inputs(x, network)
+    if chain is None and is_whole(file):
+        _check_one_chain(waves, drampower)
+        config = engine.config(bus_bits=fitting_bus(chosen))
+        with console.progress() as steps:
+            made = partial(simulate_network, config=config, memory=chosen, clock_hz=clock * 1e6, idle=policy, latency=latency, progress=steps)
+            simulate_whole(file, x, y, made, config, as_json)
+        return
+    network, config = network_and_engine(file, engine, chosen, chain)
+    quantised = inputs.read_inputs(x, network, file, chain)
     with console.progress() as steps:
         simulation = simulate_network(
             network, quantised, config, memory=chosen, clock_hz=clock * 1e6, idle=policy, latency=latency, waves=waves, progress=steps
@@ -81,9 +92,15 @@ def simulate(
         raise DeviceError(f"{simulation.mismatches} of {simulation.results.size} results differ from the golden model; the gateware has a defect")
 
 
-def network_and_engine(file: Path, engine: EngineChoice, memory: Memory) -> tuple[Network, EngineConfig]:
+def _check_one_chain(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            raise InputError(f"{path} is written for one chain of a network: choose it with --chain")
+
+
+def network_and_engine(file: Path, engine: EngineChoice, memory: Memory, chain: str | None = None) -> tuple[Network, EngineConfig]:
     """The network in a file, and the engine to run it on with a memory; ConfigError if an image is for another one."""
-    network, bus_bits = inputs.read_network(file)
+    network, bus_bits = inputs.read_network(file, chain)
     config = engine.config(bus_bits=bus_bits or fitting_bus(memory))
     if bus_bits not in (None, config.bus_bits):
         cure = f"pack it again or give --bus-bits {bus_bits}"

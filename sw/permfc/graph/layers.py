@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -99,7 +100,7 @@ def find_layers(view: GraphView, chosen: Sequence[str] | None, skipped: Mapping[
     ModelError
         If a name is of no layer, or a weight cannot be used.
     """
-    all_layers = _unique([dense for node in view.nodes for dense in _dense(node, view)], view)
+    all_layers = _unique([dense for node in view.nodes for dense in _dense(node, view)])
     _check_names(all_layers, [*(chosen or ()), *skipped], view)
     taken, kept = [], [kept for node in view.nodes for kept in _kept(node, view)]
     for dense in all_layers:
@@ -133,12 +134,11 @@ def _check_names(layers: list[Dense], names: Sequence[str], view: GraphView) -> 
         raise ModelError(f"Model {view.source} has no fully connected layer {unknown[0]!r}; it has {there}")
 
 
-def _unique(layers: list[Dense], view: GraphView) -> list[Dense]:
+def _unique(layers: list[Dense]) -> list[Dense]:
     """Layers that share a weight go by their nodes."""
-    firsts = [dense.name for dense in layers]
+    shared = Counter(name for dense in layers for name in dense.names)
     for dense in layers:
-        if firsts.count(dense.name) > 1:
-            dense.names = (dense.nodes[0].output[0], *(name for name in dense.names if firsts.count(name) == 0))
+        dense.names = tuple(name for name in dense.names if shared[name] == 1) or (dense.y,)
     return layers
 
 

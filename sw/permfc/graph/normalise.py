@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelError
 from .fc_forms import REWRITES, Rewriter
-from .onnx_view import GraphView, bodies, label, operator
+from .onnx_view import GraphView, alive, bodies, consumed, label, operator
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -27,8 +27,8 @@ def normalised(model: ModelProto, source: str) -> GraphView:
     _drop_inputs_with_values(plain.graph)
     view = GraphView(plain, source)
     rewriter = Rewriter(view)
-    nodes = [part for node in plain.graph.node for part in _rewritten(node, rewriter)]
-    if len(nodes) == len(plain.graph.node) and not rewriter.constants:
+    nodes = alive([part for node in plain.graph.node for part in _rewritten(node, rewriter)], view.outputs)
+    if len(nodes) == len(view.nodes) and not rewriter.constants:
         return view
     del plain.graph.node[:]
     plain.graph.node.extend(nodes)
@@ -77,8 +77,6 @@ def _check_body(graph: GraphProto, source: str) -> None:
 
 def _sort(graph: GraphProto, source: str) -> None:
     """Put nodes in order of execution, as ONNX demands and some exporters do not."""
-    from .onnx_view import consumed
-
     producers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
     needs = [{producers[name] for name in consumed(node) if name in producers} for node in graph.node]
     if all(max(need, default=-1) < index for index, need in enumerate(needs)):

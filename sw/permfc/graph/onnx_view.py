@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,16 @@ def _captured(graph: GraphProto) -> Iterator[str]:
         yield from (name for name in consumed(node) if name not in own)
         own.update(node.output)
     yield from (value.name for value in graph.output if value.name not in own)
+
+
+def alive(nodes: Sequence[NodeProto], needed: Iterable[str]) -> list[NodeProto]:
+    """Those nodes, in order of execution, on which something needed depends."""
+    wanted, found = set(needed), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            found.append(node)
+            wanted.update(consumed(node))
+    return found[::-1]
 
 
 class GraphView:

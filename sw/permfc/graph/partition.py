@@ -11,7 +11,7 @@ from .chains import Chain, find_chains
 from .execution import Plan
 from .layers import Kept, find_layers
 from .normalise import normalised
-from .onnx_view import GraphView, consumed, empty_model
+from .onnx_view import GraphView, alive, consumed, empty_model
 from .runtime import type_proto
 
 if TYPE_CHECKING:
@@ -157,22 +157,12 @@ def _stages(chains: list[Chain], view: GraphView) -> list[Stage]:
     for level in range(last, -1, -1):  # from the end, since a stage gives what later ones need
         here = tuple(levels.chains.get(level, ()))
         needed |= {chain.joint.x for chain in here}
-        nodes = _alive(levels.nodes.get(level, []), needed)
+        nodes = alive(levels.nodes.get(level, []), needed)
         constants = [name for name in view.outputs if view.is_constant(name)] if level == 0 else []
         host = _host(nodes, constants, needed, view)
         stages.append(Stage(host, here))
         needed |= {value.name for value in host.graph.input} if host else set()
     return stages[::-1]
-
-
-def _alive(nodes: list[NodeProto], needed: set[str]) -> list[NodeProto]:
-    """Those nodes that something needed depends on, in order of execution."""
-    wanted, alive = set(needed), []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            alive.append(node)
-            wanted.update(consumed(node))
-    return alive[::-1]
 
 
 def _host(nodes: list[NodeProto], constants: list[str], needed: set[str], view: GraphView) -> ModelProto | None:

@@ -31,7 +31,9 @@ class ChainRun:
     cycles : int or None
         Of the engine's clock for all of them; None from a device without a clock.
     source : str
-        ``counted`` by the engine, or ``predicted``.
+        How ``bytes`` are known: ``counted`` by the engine, or ``predicted``.
+    mismatches : int or None
+        Results that differ from the golden model's; None if they were not compared.
     """
 
     chain: str
@@ -39,6 +41,7 @@ class ChainRun:
     bytes: int
     cycles: int | None
     source: str
+    mismatches: int | None = None
 
 
 class Session:
@@ -50,6 +53,8 @@ class Session:
         What ``permfc compress`` or `compress_graph` made of an ONNX model.
     device : str
         ``golden``, ``sim``, ``serial:PORT`` or any other that `permfc.open` knows.
+    check : bool
+        Compare every result with the golden model's; `last_run` tells the differences.
     progress : callable, optional
         Called with (what, steps done, steps) while the device is opened and loaded.
     **options
@@ -63,8 +68,9 @@ class Session:
         If onnxruntime, or what the device needs, is missing.
     """
 
-    def __init__(self, network: str | os.PathLike[str] | WholeNetwork, device: str = "golden", *, progress: Progress | None = None,
-                 **options: Any) -> None:
+    def __init__(self, network: str | os.PathLike[str] | WholeNetwork, device: str = "golden", *, check: bool = False,
+                 progress: Progress | None = None, **options: Any) -> None:
+        self._check = check
         self._network = network if isinstance(network, WholeNetwork) else WholeNetwork.load(network)
         self._plan = self._network.plan()
         self._device = open_device(device, network=dict(self._network.chains), progress=progress, **options)
@@ -73,7 +79,7 @@ class Session:
         except BaseException:
             self._device.close()
             raise
-        self.last_run: dict[str, ChainRun] = {}
+        self.last_run: dict[str, ChainRun] = {}  # by chain
 
     def __enter__(self) -> Session:
         return self
@@ -141,5 +147,6 @@ class Session:
             raise InputError(f"Chain {name!r}: {error}") from error
         results = self._device.run(quantised, name)
         cost = self._device.cost()
-        self.last_run[name] = ChainRun(name, len(x), cost.bytes, cost.cycles, cost.source)
+        mismatches = int(np.count_nonzero(results != chain.compute(quantised))) if self._check else None
+        self.last_run[name] = ChainRun(name, len(x), cost.bytes, cost.cycles, cost.source, mismatches)
         return results.astype(np.float32) * chain.output_scale

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 
-_BATCH = 64  # samples that calibration computes at once, which bounds the memory that activations take
+BATCH = 64  # samples that calibration computes at once, which bounds the memory that activations take
 _KINDS = {"float": np.float32, "double": np.float64, "float16": np.float16, "bool": np.bool_, "string": np.object_,
           **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}").type for sign in ("", "u") for bits in (8, 16, 32, 64)}}
 
@@ -62,8 +62,8 @@ def checked_feeds(values: Sequence[Value], feeds: Mapping[str, object]) -> dict[
     return {value.name: value.checked(feeds[value.name]) for value in values}
 
 
-def batches(values: Sequence[Value], data: np.ndarray | Feeds | Iterable[Feeds]) -> Iterator[dict[str, np.ndarray]]:
-    """Calibration data in parts that are run at once.
+def batches(values: Sequence[Value], data: np.ndarray | Feeds | Iterable[Feeds], most: int | None = BATCH) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs in parts that are run at once.
 
     Parameters
     ----------
@@ -71,7 +71,9 @@ def batches(values: Sequence[Value], data: np.ndarray | Feeds | Iterable[Feeds])
         The network's inputs.
     data : array, mapping of names to arrays, or iterable of such mappings
         An array is that of the only input. Arrays with equal first dimensions are cut into parts of the size that the network was
-        exported for, or of 64 samples if that is any; an iterable's mappings are run as they are.
+        exported for, or of ``most`` samples if that is any; an iterable's mappings are run as they are.
+    most : int or None
+        None: samples are only cut where the network was exported for a fixed number.
 
     Raises
     ------
@@ -85,7 +87,8 @@ def batches(values: Sequence[Value], data: np.ndarray | Feeds | Iterable[Feeds])
     if not isinstance(data, Mapping):
         yield from (checked_feeds(values, feeds) for feeds in data)
         return
-    size = _part_size(values, data)
+    data = {name: np.asarray(array) for name, array in data.items()}
+    size = _part_size(values, data, most or 0)
     count = max((len(array) for array in data.values()), default=0) if size else 1
     if not count:
         raise InputError("There is no sample in these inputs: give one or more")
@@ -98,7 +101,7 @@ def _is_fixed(values: Sequence[Value]) -> bool:
     return all(value.shape and isinstance(value.shape[0], int) for value in values)
 
 
-def _part_size(values: Sequence[Value], data: Feeds) -> int:
+def _part_size(values: Sequence[Value], data: Feeds, most: int) -> int:
     """How many samples are run at once; 0 if the inputs are no samples along one first dimension and must stay together."""
     counts = {len(array) if np.ndim(array) else -1 for array in data.values()}
     sizes = {value.shape[0] if value.shape else 0 for value in values}
@@ -106,7 +109,7 @@ def _part_size(values: Sequence[Value], data: Feeds) -> int:
         return 0
     if _is_fixed(values):
         return int(sizes.pop()) if len(sizes) == 1 else 0
-    return 0 if any(isinstance(size, int) for size in sizes) else _BATCH
+    return 0 if any(isinstance(size, int) for size in sizes) else most
 
 
 def _filled(part: Feeds, size: int) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from permfc.memory.comparison import compare
 
 from .. import console, inputs
 from ..engine_options import EngineChoice, takes_engine
-from ..options import AsJson, NetworkFile
+from ..options import AsJson, ChainName, NetworkFile
 from ..outputs import check_output
 from ..simulate import network_and_engine
 from .page import page
@@ -34,6 +34,7 @@ def report(
     memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(MEMORY_NAMES)}.")] = "sdr-100",
     idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
     clock: Annotated[float, typer.Option(min=1, max=100_000, help="Engine clock in MHz; sdr and qspi memories clock the engine themselves.")] = 100,
+    chain: ChainName = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate a network with its memory, compare it with other layouts of the weights, and write one page about it.
@@ -54,8 +55,8 @@ def report(
     for path in (output, data):
         check_output(path, file, x)
     chosen, policy = named_memory(memory), IdlePolicy.parse(idle)
-    network, config = network_and_engine(file, engine, chosen)
-    quantised = inputs.read_inputs(x, network)
+    network, config = network_and_engine(file, engine, chosen, chain)
+    quantised = inputs.read_inputs(x, network, file, chain)
     with console.progress() as steps:
         simulation = simulate(network, quantised, config, memory=chosen, clock_hz=clock * 1e6, idle=policy, progress=steps)
         costs = compare(network, quantised, chosen, bus_bytes=config.bus_bytes, policy=policy, progress=steps) if chosen.part else []

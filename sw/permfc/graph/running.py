@@ -1,0 +1,61 @@
+"""Running a session on arrays of samples, and what reaches its chains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..progress import Progress
+from .session import ChainRun, Session
+from .values import Feeds, batches
+from .whole import WholeNetwork
+
+
+def run_samples(session: Session, data: np.ndarray | Feeds, progress: Progress | None = None) -> tuple[list[np.ndarray], list[ChainRun]]:
+    """A network's results for arrays of samples, and what each chain did for all of them.
+
+    A network that was exported for a fixed number of samples runs as often as that takes; any other runs once.
+
+    Raises
+    ------
+    InputError
+        If the network does not take such inputs.
+    """
+    parts = list(batches(session.get_inputs(), data, most=None))
+    found, runs = [], []
+    for number, feeds in enumerate(parts):
+        found.append(session.run(None, feeds))
+        runs.append(session.last_run)
+        if progress:
+            progress("run", number + 1, len(parts))
+    count = len(data) if isinstance(data, np.ndarray) else max((len(array) for array in data.values() if np.ndim(array)), default=0)
+    results = found[0] if len(parts) == 1 else [_joined(values, count) for values in zip(*found, strict=True)]
+    return results, [_sum([run[name] for run in runs if name in run]) for name in session.network.chains if any(name in run for run in runs)]
+
+
+def _joined(values: Sequence[np.ndarray], count: int) -> np.ndarray:
+    return np.concatenate(values)[:count]
+
+
+def _sum(runs: Sequence[ChainRun]) -> ChainRun:
+    first = runs[0]
+    return replace(first, samples=sum(run.samples for run in runs), bytes=sum(run.bytes for run in runs),
+                   cycles=None if first.cycles is None else sum(run.cycles for run in runs),
+                   mismatches=None if first.mismatches is None else sum(run.mismatches for run in runs))
+
+
+def chain_inputs(network: WholeNetwork, data: np.ndarray | Feeds) -> dict[str, np.ndarray]:
+    """What reaches each chain, int8 [rows, inputs] in packed order, for a network's inputs; the chains before it are computed by the golden model."""
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in network.chains}
+
+    def compute(name: str, x: np.ndarray) -> np.ndarray:
+        chain = network.chains[name]
+        seen[name].append(chain.quantise(x))
+        return chain.compute(seen[name][-1]).astype(np.float32) * chain.output_scale
+
+    plan = network.plan()
+    for feeds in batches(network.inputs, data, most=None):
+        plan.run(feeds, compute)
+    return {name: np.concatenate(rows) for name, rows in seen.items() if rows}

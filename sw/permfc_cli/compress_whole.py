@@ -1,0 +1,45 @@
+"""``permfc compress`` of a whole network: an ONNX graph in, the network's file out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from permfc.config import EngineConfig
+from permfc.errors import InputError
+from permfc.graph.compressing import compress_graph
+from permfc.graph.runtime import open_model
+from permfc.graph.values import Value
+from permfc.importers.onnx_graph import load_onnx
+
+from . import console
+from .whole import describe, read_samples
+
+
+def is_whole_network(model: Path, out: Path) -> bool:
+    """Whether a command asks for a whole network: of a graph, and not into a model file."""
+    return model.suffix.lower() == ".onnx" and out.suffix != ".safetensors"
+
+
+def compress_whole(model: Path, out: Path, bits: float, calibrate: Path | None, layers: list[str] | None, skip: list[str],
+                   per_layer: Mapping[str, float | str] | None, config: EngineConfig, as_json: bool) -> None:
+    """Compress every fully connected layer of a graph that an engine can have, write the network and tell where each layer runs.
+
+    Raises
+    ------
+    InputError
+        If there is no calibration data, or it is not what the network takes.
+    ModelError
+        If the model cannot be used.
+    """
+    graph = load_onnx(model)
+    values = [Value(value.name, value.type, value.shape) for value in open_model(graph, str(model)).get_inputs()]
+    if calibrate is None:
+        raise InputError(f"Compressing all of {model} takes typical inputs, which show what reaches its layers: give them with --calibrate, "
+                         f".npy or, for {', '.join(value.name for value in values)} by name, .npz")
+    samples = read_samples(calibrate, values)
+    with console.progress() as steps:
+        network = compress_graph(graph, samples, bits, source=str(model), layers=layers, skip=skip, per_layer=per_layer,
+                                 config=config, progress=steps)
+    network.save(out)
+    describe(network, str(out), as_json)

@@ -1,0 +1,208 @@
+"""Whole networks: compressed, saved, loaded and run with their own inputs and outputs."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import permfc  # noqa: E402
+from graph_cases import graph, node, original, values  # noqa: E402
+from permfc.errors import FormatError, InputError, ModelError, ToolError  # noqa: E402
+from permfc.graph.running import run_samples  # noqa: E402
+from permfc.graph.values import relative_error, share_equal  # noqa: E402
+from permfc.graph.whole import WholeNetwork  # noqa: E402
+
+W1, B1, W2, B2 = values(24, 16), values(24), values(8, 24), values(8)
+LAYERS = {"fc1.weight": W1, "b1": B1, "fc2.weight": W2, "b2": B2}
+GRAPHS = {
+    "relu": [node("Gemm", "x fc1.weight b1", "h", transB=1), node("Relu", "h", "a"), node("Gemm", "a fc2.weight b2", "y", transB=1)],
+    "softmax": [node("Gemm", "x fc1.weight b1", "h", transB=1), node("Softmax", "h", "a"), node("Gemm", "a fc2.weight b2", "y", transB=1)],
+    "residual": [node("Gemm", "x fc1.weight b1", "h", transB=1), node("Add", "h h", "s"), node("LayerNormalization", "s n", "a"),
+                 node("Gemm", "a fc2.weight b2", "l", transB=1), node("ArgMax", "l", "y", axis=1, keepdims=0)],
+}
+SAMPLES = values(40, 16, size=1.0)
+BITS = 24.0  # of matrices so small, mostly headers
+
+
+def model(name="relu", batch="batch", **given):
+    return graph(GRAPHS[name], LAYERS | {"n": np.ones(24, np.float32)}, {"x": [batch, 16]}, **given)
+
+
+def compressed(made, samples=SAMPLES, **more):
+    """A network whose weights are int8, which is quick."""
+    return permfc.compress_graph(made, samples, BITS, per_layer={"fc1": "dense8", "fc2": "dense8"}, **more)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return compressed(model("softmax"), source="net.onnx")
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_results_are_those_of_the_original_but_for_rounding(name, tmp_path):
+    compressed(model(name)).save(tmp_path / "net")
+    wanted = original(model(name), {"x": SAMPLES})
+    with permfc.Session(tmp_path / "net") as session:
+        found = session.run(None, {"x": SAMPLES})
+    assert relative_error(found, wanted) < 0.02 and share_equal(found, wanted) >= 0.9
+    assert found[0].dtype == wanted[0].dtype and found[0].shape == wanted[0].shape
+
+
+def test_a_session_is_used_like_onnxruntimes(network):
+    session = permfc.Session(network, check=True)
+    value, = session.get_inputs()
+    assert (value.name, value.type, value.shape) == ("x", "tensor(float)", ["batch", 16])
+    assert [value.name for value in session.get_outputs()] == ["y"]
+    np.testing.assert_array_equal(session.run(["y"], {"x": SAMPLES})[0], session.run(None, {"x": SAMPLES})[0])
+    runs = session.last_run
+    assert [(run.chain, run.samples, run.cycles, run.source, run.mismatches) for run in runs.values()] == [
+        ("fc1", 40, None, "predicted", 0), ("fc2", 40, None, "predicted", 0)]
+    assert all(run.bytes > 0 for run in runs.values())
+    session.close()
+
+
+def test_the_simulated_engine_gives_the_golden_models_results(network):
+    pytest.importorskip("permfc_sim")
+    with permfc.Session(network) as golden, permfc.Session(network, "sim", check=True) as session:
+        np.testing.assert_array_equal(session.run(None, {"x": SAMPLES[:3]})[0], golden.run(None, {"x": SAMPLES[:3]})[0])
+        for name, run in session.last_run.items():
+            assert run.source == "counted" and run.cycles > 0 and run.mismatches == 0
+            assert run.bytes == golden.last_run[name].bytes
+
+
+@pytest.mark.parametrize(("names", "feeds", "text"), [
+    (["z"], {"x": SAMPLES}, r"has no output 'z'; its outputs are y"),
+    (None, {}, r"takes the inputs x: x is missing"),
+    (None, {"x": SAMPLES, "w": SAMPLES}, r"takes the inputs x: there is no w"),
+    (None, {"x": SAMPLES[:, :3]}, r"Input 'x' must have the shape \[batch, 16\], not \[40, 3\]"),
+    (None, {"x": np.array([["a"] * 16])}, r"Input 'x' must be float32, not <U1"),
+    (None, {"x": np.full((1, 16), np.nan, np.float32)}, r"Chain 'fc1': Input must be finite"),
+    (None, SAMPLES, r"Inputs must be a mapping of names to arrays, here x, not ndarray"),
+])
+def test_unusable_inputs(network, names, feeds, text):
+    with permfc.Session(network) as session, pytest.raises(InputError, match=text):
+        session.run(names, feeds)
+
+
+def test_no_rows_give_no_results(network):
+    with permfc.Session(network) as session:
+        assert session.run(None, {"x": SAMPLES[:0]})[0].shape == (0, 8)
+
+
+def test_a_model_exported_for_a_fixed_number_of_samples_runs_on_any(network):
+    fixed = compressed(model("softmax", batch=7))
+    with permfc.Session(fixed) as session:
+        results, runs = run_samples(session, SAMPLES)
+    assert results[0].shape == (40, 8) and [run.samples for run in runs] == [42, 42]
+    with permfc.Session(network) as session:
+        assert relative_error(results, run_samples(session, SAMPLES)[0]) < 0.05
+
+
+def test_several_inputs_are_given_by_name():
+    nodes = [node("Concat", "x z", "c", axis=1), node("Gemm", "c fc1.weight", "y")]
+    two = graph(nodes, {"fc1.weight": values(20, 8)}, {"x": ["n", 16], "z": ["n", 4]})
+    feeds = {"x": SAMPLES, "z": SAMPLES[:, :4]}
+    made = permfc.compress_graph(two, feeds, BITS, per_layer={"fc1": "dense8"})
+    with permfc.Session(made) as session:
+        assert relative_error(session.run(None, feeds), original(two, feeds)) < 0.02
+    with pytest.raises(InputError, match=r"takes the inputs x, z: give an array for each by its name"):
+        permfc.compress_graph(two, SAMPLES, BITS)
+
+
+def test_batches_of_different_lengths_calibrate():
+    batches = [{"x": SAMPLES[:5]}, {"x": SAMPLES[5:]}]
+    assert compressed(model(), batches).totals["relative_error"] < 0.02
+
+
+def test_layers_tell_where_they_run(network):
+    made = permfc.compress_graph(model("softmax"), SAMPLES, BITS, skip=["fc1"], per_layer={"fc2": "dense8"})
+    assert [(row.name, row.chain, row.reason) for row in made.rows] == [("fc2", "fc2", ""), ("fc1", "", "left out by --skip")]
+    assert made.engine_weights == 192 and made.totals["engine_weights"] == 192 and made.totals["weights"] == 192 + 24 * 16 + 24
+    assert made.totals["engine_multiplications"] == 40 * 192 and made.totals["multiplications"] == 40 * (192 + 24 * 16)
+    assert network.totals["engine_multiplications"] == network.totals["multiplications"]
+
+
+def test_layers_that_cannot_have_so_few_bits_stay_on_the_host():
+    wide = graph([node("MatMul", "x big", "h"), node("Softmax", "h", "a"), node("MatMul", "a small", "y")],
+                 {"big": values(16, 256), "small": values(256, 1)}, {"x": ["n", 16]})
+    made = permfc.compress_graph(wide, SAMPLES, 5.0, per_layer={"h": "sparse"})
+    reasons = {row.name: row.reason for row in made.rows if not row.chain}
+    assert reasons["y"].startswith("too small: Target of 5 bits a weight cannot be reached")
+    with pytest.raises(ModelError, match=r"No chain of the model can have 0\.1 bits a weight; chain 'h': Target of 0\.1"):
+        permfc.compress_graph(wide, SAMPLES, 0.1)
+
+
+def test_single_layers_get_what_was_chosen_for_them(network):
+    assert {segments.kind.value for chain in network.chains.values() for segments in chain.layers[0].classes} <= {"dense8", "empty"}
+    with pytest.raises(ModelError, match=r"has no fully connected layer 'fc9'; on the engine are fc1, fc2"):
+        permfc.compress_graph(model("softmax"), SAMPLES, BITS, per_layer={"fc9": 3})
+
+
+def test_no_samples():
+    with pytest.raises(InputError, match=r"There is no sample in these inputs"):
+        permfc.compress_graph(model(), SAMPLES[:0], BITS)
+
+
+def changed(path, edit):
+    """The network file ``path`` with its parts changed by ``edit``, a function of them by name."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    edit(parts)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+
+
+def exchange(parts):
+    parts["chain0.safetensors"], parts["chain1.safetensors"] = parts["chain1.safetensors"], parts["chain0.safetensors"]
+
+
+def rename(parts):
+    manifest = json.loads(parts["permfc.json"])
+    manifest["description"]["chains"][0] = "other"
+    parts["permfc.json"] = json.dumps(manifest).encode()
+
+
+def forget(parts):
+    manifest = json.loads(parts["permfc.json"])
+    del manifest["description"]["stages"]
+    parts["permfc.json"] = json.dumps(manifest).encode()
+
+
+@pytest.mark.parametrize(("edit", "text"), [
+    (exchange, r"part chain0\.safetensors does not belong to it"), (rename, r"chain 'fc1' is missing"), (forget, r"lacks or misstates 'stages'"),
+])
+def test_parts_that_do_not_belong_together_are_refused(network, tmp_path, edit, text):
+    network.save(tmp_path / "net")
+    changed(tmp_path / "net", edit)
+    with pytest.raises(FormatError, match=text):
+        permfc.Session(tmp_path / "net")
+
+
+def test_a_loaded_network_is_the_saved_one(network, tmp_path):
+    network.save(tmp_path / "net")
+    loaded = WholeNetwork.load(tmp_path / "net")
+    assert (loaded.inputs, loaded.outputs, loaded.rows, loaded.totals) == (network.inputs, network.outputs, network.rows, network.totals)
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "net").read_bytes()
+
+
+def test_missing_onnxruntime_is_named(network, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(ToolError, match=r"needs onnxruntime: pip install 'permfc\[onnxruntime\]'"):
+        permfc.Session(network)
+
+
+def test_a_cut_that_changes_results_is_refused(monkeypatch):
+    from permfc.graph import layers
+
+    monkeypatch.setattr(layers.Dense, "follow", lambda self, scale, shift: None)
+    changing = graph([*GRAPHS["relu"][:1], node("Mul", "h half", "m"), node("Tanh", "m", "y")], LAYERS | {"half": np.float32(0.5)}, {"x": ["n", 16]})
+    with pytest.raises(ModelError, match=r"the model cut into chains gives results that differ by .*, first in chain 'fc1': leave it on the host"):
+        permfc.compress_graph(changing, SAMPLES, BITS)
