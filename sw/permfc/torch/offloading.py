@@ -24,10 +24,11 @@ from .modules import Group
 from .recording import HELD_OUT, Record, at_inference, call, record
 from .report import LayerReport, Layers
 
+_ANY_SIZE = 1e6  # bits a weight
 _FEW = 4 * HELD_OUT  # with fewer rows none is held out
 
 
-def offload(model: nn.Module, calibration: Iterable[object], bits: float = 2.5, device: str = "golden", layers: Sequence[str] | None = None,
+def offload(model: nn.Module, calibration: Iterable[object], bits: float | str = 2.5, device: str = "golden", layers: Sequence[str] | None = None,
             skip: Sequence[str] = (), config: EngineConfig | None = None, progress: Progress | None = None) -> Offloaded:
     """Compress the fully connected layers of a torch module, without retraining, and run them on the engine; the rest stays in torch.
 
@@ -38,8 +39,8 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float = 2.5, 
     calibration : iterable of batches
         Typical inputs: some hundred to two thousand rows for each layer. A batch is a tensor, a tuple of the arguments of ``forward``, or
         a dict of them by name.
-    bits : float
-        Most bits a weight of each layer, everything in its image included.
+    bits : float or "dense8"
+        Most bits a weight of each layer, everything in its image included; or int8 weights everywhere.
     device : str
         Where the layers run: whatever ``permfc.open`` takes.
     layers, skip : names of Linear modules, or patterns such as ``encoder.*.query``, optional
@@ -75,9 +76,11 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float = 2.5, 
         reports.append(report)
         made += [group] if group else []
     if not made:
-        raise ModelError(f"No layer of {type(model).__name__} can be offloaded: " + "; ".join(f"{report.name}, {report.reason}" for report in reports))
+        raise ModelError(f"No layer of {type(model).__name__} can be offloaded: "
+                         + "; ".join(f"{report.name}, {report.reason}" for report in reports))
     order = {unit.name: number for number, unit in enumerate(found)}
-    summary = Layers(tuple(sorted(reports, key=lambda report: order[report.modules[0]])), sum(value.numel() for value in model.parameters()))
+    reports.sort(key=lambda report: order[report.modules[0]])
+    summary = Layers(tuple(reports), sum(value.numel() for value in model.parameters()))
     copied = exchanged(model, made)
     _try(copied, made, first, config)
     return opened(copied, made, summary, device, config)
@@ -118,13 +121,13 @@ def _left(unit: Unit, reason: str) -> LayerReport:
     return LayerReport(unit.name, unit.names, (unit.outputs, unit.inputs), reason)
 
 
-def _compressed(name: str, members: Sequence[Unit], rows: np.ndarray, bits: float, config: EngineConfig) -> tuple[LayerReport, Group | None]:
+def _compressed(name: str, members: Sequence[Unit], rows: np.ndarray, bits: float | str, config: EngineConfig) -> tuple[LayerReport, Group | None]:
     """A layer's report, and the layer itself, if it can be made as small as that."""
     network = group_network(members, name)
     shape, names = (network.outputs, network.inputs), tuple(name for unit in members for name in unit.names)
     held = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1 if len(rows) >= _FEW else np.zeros(len(rows), dtype=bool)
     try:
-        small = compress(network, bits, rows[~held], config)
+        small = _small(network, bits, rows[~held], config)
     except InputError as error:
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:
@@ -133,6 +136,12 @@ def _compressed(name: str, members: Sequence[Unit], rows: np.ndarray, bits: floa
     report = LayerReport(name, names, shape, image_bytes=size_report(small, config).image_bytes, kinds=_kinds(small),
                          error=_error(network, small, rows[held] if held.any() else rows))
     return report, Group(name, small, members_of)
+
+
+def _small(network: FloatNetwork, bits: float | str, rows: np.ndarray, config: EngineConfig) -> Network:
+    if isinstance(bits, str):
+        return compress(network, _ANY_SIZE, rows, config, per_layer={network.layers[0].name: bits})
+    return compress(network, bits, rows, config)
 
 
 def _kinds(network: Network) -> dict[str, int]:
