@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 
-from permfc.errors import InputError, ModelError
+from permfc.errors import ConfigError, InputError, LinkError, ModelError
 from torch_cases import quick_compress
 
 torch = pytest.importorskip("torch")
@@ -264,3 +264,17 @@ def test_rows_are_evenly_spaced(sizes):
     rows = kept.rows()[:, 0]
     assert rows[0] == 0 and min(start, 4) <= len(rows) <= 8
     assert len(rows) == 1 or len(set(np.diff(rows))) == 1 and start - rows[-1] <= rows[1]
+
+
+def test_a_device_by_its_name():
+    model = nn.Sequential(nn.Linear(4, 2))
+    offloaded = permfc.torch.offload(model, batches(10, 4), device="golden:bus_bits=64")
+    offloaded(torch.zeros(3, 4))
+    work = offloaded.counters()["0"]
+    assert (work.runs, work.cycles, work.source) == (3, None, "predicted") and work.bytes % 24 == 0
+    with pytest.raises(ConfigError, match=r"Device 'gloden' is of no known kind"):
+        permfc.torch.offload(model, batches(10, 4), device="gloden")
+    with offloaded:
+        pass
+    with pytest.raises(LinkError, match=r"The golden device is closed"):
+        offloaded(torch.zeros(3, 4))

@@ -82,22 +82,21 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
     reports.sort(key=lambda report: order[report.modules[0]])
     summary = Layers(tuple(reports), sum(value.numel() for value in model.parameters()))
     copied = exchanged(model, made)
-    _try(copied, made, first, config)
-    return opened(copied, made, summary, device, config)
+    _try(copied, made, first)
+    return opened(copied, made, summary, device, progress)
 
 
-def opened(copied: nn.Module, made: Sequence[Group], layers: Layers, device: str, config: EngineConfig) -> Offloaded:
+def opened(copied: nn.Module, made: Sequence[Group], layers: Layers, device: str, progress: Progress | None = None) -> Offloaded:
     """A model with exchanged modules, and its device."""
-    engine = Engine({group.name: group.network for group in made}, config)
+    engine = Engine({group.name: group.network for group in made}, device, progress)
     for group in made:
         group.engine = engine
     return Offloaded(copied, layers, tuple(made), engine)
 
 
-def _try(copied: nn.Module, made: Sequence[Group], batch: object, config: EngineConfig) -> None:
+def _try(copied: nn.Module, made: Sequence[Group], batch: object) -> None:
     """Run a model with exchanged modules once, on the golden model: its code may use what these do not have."""
-    trial = opened(copied, made, Layers((), 0), "golden", config)
-    with at_inference(copied):
+    with opened(copied, made, Layers((), 0), "golden") as trial, at_inference(copied):
         try:
             call(trial.module, batch, "the first calibration batch after its layers were exchanged")
         except InputError as error:
