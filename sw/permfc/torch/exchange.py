@@ -6,16 +6,12 @@ import copy
 from collections.abc import Sequence
 
 from torch import nn
-from torch.nn.utils.prune import BasePruningMethod
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
 from ..errors import ModelError
+from ..importers.torch_check import is_weight_hook
 from .dense import matrix
 from .modules import EngineLinear, Group
 
-# What computes the weight in front of every call: its result is in the engine.
-_WEIGHT_HOOKS = (BasePruningMethod, SpectralNorm, WeightNorm)
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
 
 
@@ -49,8 +45,8 @@ def _replacement(module: nn.Module, group: Group, name: str) -> EngineLinear:
     if module._backward_hooks or module._backward_pre_hooks:
         raise ModelError(f"Module {name} has backward hooks, but no gradient passes through the engine: remove them, or skip the module")
     for kind in _HOOKS:
-        ours = {key for key, hook in module._forward_pre_hooks.items() if isinstance(hook, _WEIGHT_HOOKS)}
-        getattr(made, kind).update({key: hook for key, hook in getattr(module, kind).items() if key not in ours})
+        computing = {key for key, hook in module._forward_pre_hooks.items() if is_weight_hook(hook)}
+        getattr(made, kind).update({key: hook for key, hook in getattr(module, kind).items() if key not in computing})
     return made
 
 

@@ -12,6 +12,7 @@ from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..image import size_report
 from ..importers.float_network import FloatNetwork
+from ..importers.torch_check import at_inference
 from ..importers.torch_wrappers import unwrapped
 from ..network import MAX_SIZE, Network
 from ..progress import Progress
@@ -21,7 +22,7 @@ from .exchange import exchanged
 from .grouping import columns, group_name, group_network, groups
 from .model import Offloaded
 from .modules import Group
-from .recording import HELD_OUT, Record, at_inference, call, record
+from .recording import HELD_OUT, Record, call, record
 from .report import LayerReport, Layers
 
 _ANY_SIZE = 1e6  # bits a weight

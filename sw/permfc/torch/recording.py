@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..importers.torch_check import at_inference
 from .dense import Unit, expected
 from .rows import SpacedRows
 
@@ -100,22 +101,6 @@ def call(model: Callable[..., object], batch: object, name: str) -> object:
     except Exception as error:  # whatever the model's own code raises
         raise InputError(f"{type(model).__name__} does not take {name}, which is a {type(batch).__name__}: {error}; a batch is a tensor, a "
                          "tuple of the arguments of forward (without labels), or a dict of them") from error
-
-
-@contextmanager
-def at_inference(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, without gradients, and without torch's joined encoder layers, which pass their Linear modules by."""
-    training = {module: module.training for module in model.modules()}
-    joined = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(joined)
-        for module, mode in training.items():
-            module.training = mode
 
 
 @contextmanager
