@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 import permfc.torch  # noqa: E402
-from permfc.torch import offloading  # noqa: E402
+from permfc.torch import compressing  # noqa: E402
 
 
 class Model(nn.Module):
@@ -36,7 +36,7 @@ TOKENS = torch.arange(6)
 
 @pytest.fixture
 def offloaded(monkeypatch):
-    monkeypatch.setattr(offloading, "compress", quick_compress)
+    monkeypatch.setattr(compressing, "compress", quick_compress)
     torch.manual_seed(0)
     model = Model().to(torch.bfloat16)
     model.norm.running_mean.normal_()

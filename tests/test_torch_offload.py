@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 
+from permfc.compression.compress import compress
 from permfc.errors import ConfigError, InputError, LinkError, ModelError
 from torch_cases import quick_compress
 
@@ -14,14 +15,19 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 import permfc.torch  # noqa: E402
-from permfc.torch import offloading  # noqa: E402
+from permfc.torch import compressing  # noqa: E402
 from permfc.torch.rows import SpacedRows  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(offloading, "compress", quick_compress)
+    monkeypatch.setattr(compressing, "compress", quick_compress)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def real(monkeypatch):
+    monkeypatch.setattr(compressing, "compress", compress)
 
 
 def batches(*shape: int, count: int = 3) -> list[torch.Tensor]:
@@ -278,3 +284,17 @@ def test_a_device_by_its_name():
         pass
     with pytest.raises(LinkError, match=r"The golden device is closed"):
         offloaded(torch.zeros(3, 4))
+
+
+def test_the_real_compressor(real):
+    model, seen = nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)), []
+    offloaded = permfc.torch.offload(model, batches(20, 6), bits="dense8", progress=lambda *step: seen.append(step))
+    assert offloaded.layers[0].kinds == {"dense8": 6} and offloaded.layers[0].error < 0.03
+    assert offloaded.layers[0].name == "ParametrizedLinear" and offloaded.layers[0].modules == ("",)
+    x = torch.randn(3, 6)
+    assert close(offloaded(x), model(x))
+    assert seen[0] == ("compress ParametrizedLinear", 0, 1) and seen[-1] == ("load", 1, 1)
+    with pytest.raises(ModelError, match=r"No layer of ParametrizedLinear can be offloaded: .*, Target of 0\.1 bits a weight cannot be reached"):
+        permfc.torch.offload(model, batches(20, 6), bits=0.1)
+    with pytest.raises(InputError, match=r"Layer ParametrizedLinear: .* must be finite, but"):
+        permfc.torch.offload(model, [torch.full((20, 6), torch.nan)])

@@ -10,12 +10,12 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import permfc.torch  # noqa: E402
-from permfc.torch import offloading  # noqa: E402
+from permfc.torch import compressing  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(offloading, "compress", quick_compress)
+    monkeypatch.setattr(compressing, "compress", quick_compress)
     torch.manual_seed(0)
 
 

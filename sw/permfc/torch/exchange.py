@@ -26,7 +26,8 @@ def exchanged(model: nn.Module, groups: Sequence[Group]) -> nn.Module:
     memo: dict[int, object] = {}
     for group in groups:
         for name in group.members:
-            memo[id(module_named(model, name))] = _replacement(module_named(model, name), group, name)
+            module = model.get_submodule(name)
+            memo[id(module)] = _replacement(module, group, name)
     try:
         made = copy.deepcopy(model, memo)
     except Exception as error:  # whatever the model's own members raise
@@ -35,15 +36,11 @@ def exchanged(model: nn.Module, groups: Sequence[Group]) -> nn.Module:
     return made.eval().requires_grad_(False)
 
 
-def module_named(model: nn.Module, name: str) -> nn.Module:
-    """A submodule by its name; a model that is fully connected itself goes by its class."""
-    return model if name == type(model).__name__ and not dict(model.named_children()) else model.get_submodule(name)
-
-
 def _replacement(module: nn.Module, group: Group, name: str) -> EngineLinear:
     made = EngineLinear(group, name, matrix(module).dtype)
     if module._backward_hooks or module._backward_pre_hooks:
-        raise ModelError(f"Module {name} has backward hooks, but no gradient passes through the engine: remove them, or skip the module")
+        raise ModelError(f"Module {name or type(module).__name__} has backward hooks, but no gradient passes through the engine: "
+                         "remove them, or skip the module")
     for kind in _HOOKS:
         computing = {key for key, hook in module._forward_pre_hooks.items() if is_weight_hook(hook)}
         getattr(made, kind).update({key: hook for key, hook in getattr(module, kind).items() if key not in computing})

@@ -17,7 +17,7 @@ from ..importers.torch_wrappers import unwrapped
 from ..network import Network
 from ..progress import Progress
 from .dense import is_dense, shape
-from .exchange import exchanged, module_named
+from .exchange import exchanged
 from .model import Offloaded
 from .modules import Group
 from .offloading import opened
@@ -125,7 +125,7 @@ def _check_members(module: nn.Module, group: Group, path: str | os.PathLike[str]
     """ModelError unless the module has fully connected modules of these names and shapes."""
     for name, part in group.members.items():
         try:
-            found = module_named(module, name)
+            found = module.get_submodule(name)
         except AttributeError:
             found = None
         if found is None or not is_dense(found):
