@@ -23,7 +23,7 @@ def print_costs(console: Console, steps: Sequence[Mapping[str, Work]], what: str
         What a step makes, a character or a token.
     """
     later = [list(step.values()) for step in steps[1:] or steps]
-    cycles = sum(work.cycles for step in later for work in step) / len(later)
+    cycles = sum(work.cycles or 0 for step in later for work in step) / len(later)
     read = sum(work.bytes for step in later for work in step) / len(later)
     if cycles:
         console.print(f"counted a {what}: {cycles:,.0f} cycles, {read:,.0f} bytes from memory: "

@@ -71,6 +71,9 @@ def test_names_bias_and_last_relu():
 def test_a_softmax_is_left_to_the_host():
     network = load_model(nn.Sequential(linear(W1, B1), nn.Softmax(dim=1)))
     assert network.notes == ("Softmax '1' is left to the host: results are those before it",)
+    tanh = load_model(nn.Sequential(linear(W1, B1), nn.Tanh(), nn.BatchNorm1d(6), nn.Dropout()))
+    assert tanh.layers[0].function.is_identity
+    assert tanh.notes == tuple(f"{what} is left to the host: results are those before it" for what in ("Tanh '1'", "BatchNorm1d '2'"))
     functional = load_model(Functional(after=lambda x: nn.functional.log_softmax(x, dim=1)))
     assert_expected(functional)
     assert functional.notes == ("log_softmax 'log_softmax' is left to the host: results are those before it",)
@@ -93,6 +96,12 @@ def test_normalisation_is_folded(model):
     with torch.no_grad():
         want = model.eval()(torch.from_numpy(X)).numpy()
     np.testing.assert_allclose(load_model(model).predict(X), want, atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", [".pt", ".pth", ".PTH.TAR", ".ckpt"])
+def test_endings_of_state_dicts(tmp_path, ending):
+    torch.save({"state_dict": Functional().state_dict(), "epoch": 1}, tmp_path / f"model{ending}")
+    assert_expected(load_model(tmp_path / f"model{ending}"))
 
 
 def test_state_dicts(tmp_path):
@@ -124,8 +133,9 @@ def test_unusable_state_files(tmp_path):
 
 
 @pytest.mark.parametrize(("model", "text"), [
-    (nn.Sequential(linear(W1, B1), nn.Tanh(), linear(W2, B2)), r"Tanh '1' of Module Sequential cannot be part .* layer 0 stands .* --layers 2 for"),
-    (nn.Sequential(linear(W1, B1), nn.Tanh()), r"no fully connected tail, since Tanh '1' stands between .*; there are 0 \[6, 4\]"),
+    (nn.Sequential(linear(W1, B1), nn.LayerNorm(6), linear(W2, B2)),
+     r"LayerNorm '1' of Module Sequential cannot be part .* layer 0 stands .* --layers 2 for"),
+    (nn.Sequential(linear(W1, B1), nn.LayerNorm(6)), r"no fully connected tail, since LayerNorm '1' stands between .*; there are 0 \[6, 4\]"),
     (nn.Tanh(), r"Module Tanh has no fully connected layer"),
     (Functional(between=lambda x: x if x.sum() > 0 else -x), r"Module Functional cannot be traced \(.*\): export it to ONNX, or pass its state_dict"),
     (Functional(between=lambda x: x + x), r"add 'add.*' of Module Functional cannot be part"),

@@ -129,6 +129,13 @@ def test_refuses_other_modules() -> None:
         permute_model(model[:1].append(torch.nn.ReLU()), torch.ones(2, 4))
     with pytest.raises(ModelError, match="at most 4096 outputs, not 5000"):
         permute_model(torch.nn.Sequential(torch.nn.Linear(2, 5000)), torch.ones(2, 2))
+    with pytest.raises(ModelError, match=r"must be an nn\.Sequential of Linear and ReLU in turn, or one Linear, not Tanh"):
+        permute_model(torch.nn.Tanh(), torch.ones(2, 2))
+
+
+def test_a_linear_alone() -> None:
+    network = permute_model(torch.nn.Linear(6, 4), torch.ones(2, 6))
+    assert len(network.layers) == 1 and network(torch.ones(2, 6)).shape == (2, 4)
 
 
 PLAN = Plan(hidden=SIZES[1:3], ratio=16, float_schedule=Schedule(5, 20), schedule=Schedule(4, 20), classes=(4, 3, 2), shares=SHARES, dropout=0.1)

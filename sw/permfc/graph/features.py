@@ -13,6 +13,7 @@ from ..importers.chain import Tail
 from ..importers.float_network import FloatNetwork
 from ..importers.onnx_graph import load_onnx, onnx_tail
 from ..importers.torch_module import module_tail
+from ..importers.torch_wrappers import unwrapped
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -78,6 +79,7 @@ class FeatureNetwork:
         layers : names of its Linear modules, optional
             Those for the engine, if not all at the end.
         """
+        module = unwrapped(module)
         tail = module_tail(module, layers)
         return cls(tail.network, _flatten if tail.cut is None else lambda x: _run_torch(module, str(tail.cut), x))
 

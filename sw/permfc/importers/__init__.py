@@ -14,7 +14,8 @@ from .torch_module import is_torch_module, module_tail, state_dict_arrays
 
 __all__ = ["FloatLayer", "FloatNetwork", "load_model"]
 
-_ARRAY_FILES = {".npz": read_npz, ".safetensors": read_safetensors, ".pt": read_torch, ".pth": read_torch}
+_ARRAY_FILES = {".npz": read_npz, ".safetensors": read_safetensors, ".pt": read_torch, ".pth": read_torch, ".ckpt": read_torch,
+                ".pth.tar": read_torch}
 _ENDINGS = (*_ARRAY_FILES, ".onnx")
 
 
@@ -24,9 +25,9 @@ def load_model(model: object, layers: Sequence[str] | None = None, kernel: str |
     Parameters
     ----------
     model : FloatNetwork, path, mapping of names to arrays or tensors, or torch module
-        A path must end in .npz, .safetensors, .pt, .pth or .onnx. Mappings and files of arrays hold ``<layer>.weight`` [outputs, inputs] or
-        ``<layer>.kernel`` [inputs, outputs], and ``<layer>.bias`` (``_`` and ``/`` will do for the dot); ReLU is assumed between layers and none
-        after the last. Modules and ONNX graphs tell themselves.
+        A path must end in .npz, .safetensors, .pt, .pth, .pth.tar, .ckpt or .onnx. Mappings and files of arrays hold
+        ``<layer>.weight`` [outputs, inputs] or ``<layer>.kernel`` [inputs, outputs], and ``<layer>.bias`` (``_`` and ``/`` will do for
+        the dot); ReLU is assumed between layers and none after the last. Modules and ONNX graphs tell themselves.
     layers : names of layers, optional
         Those to take, in order of execution, if a model holds more.
     kernel : "out-in" or "in-out", optional
@@ -57,8 +58,8 @@ def load_model(model: object, layers: Sequence[str] | None = None, kernel: str |
 
 
 def _read(path: Path, layers: Sequence[str] | None, kernel: str | None) -> FloatNetwork:
-    ending = path.suffix.lower()
-    if ending not in _ENDINGS:
+    ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), None)
+    if ending is None:
         raise ModelError(f"Model {path} must be a file of type {', '.join(_ENDINGS)}, not {path.suffix or 'without an ending'!r}: "
                          "export others to ONNX")
     if not path.is_file():

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from ..errors import ModelError
-from ..functions import IDENTITY, RELU
+from ..functions import IDENTITY, RELU, Function, clip
 from .float_network import FloatLayer, FloatNetwork
 
 
@@ -18,7 +18,7 @@ class Role(Enum):
 
     LAYER = "a fully connected layer"
     AFFINE = "a factor and an offset for every feature"
-    RELU = "ReLU"
+    FUNCTION = "a function of each number"
     PASS = "nothing, for a batch of vectors at inference"
     FINAL = "a monotonic function of the results, which the host may apply"
 
@@ -40,6 +40,10 @@ class Step:
         By which a user may choose a LAYER; the first is the layer's name.
     cut : object
         What its input is called in the model.
+    function : Function or None
+        Of a FUNCTION.
+    node : object
+        The model's own operator, if its reader asks for it again.
     """
 
     role: Role
@@ -48,6 +52,8 @@ class Step:
     size: int = 0
     names: tuple[str, ...] = ()
     cut: object = None
+    function: Function | None = None
+    node: object = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +96,13 @@ class Tail:
     network : FloatNetwork
     cut : object
         What its input is called in the model; None if it is the model's own input.
+    steps : tuple of Step
+        Of which the network was made.
     """
 
     network: FloatNetwork
     cut: object
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass
@@ -103,7 +112,7 @@ class _Pending:
     name: str
     weight: np.ndarray
     bias: np.ndarray
-    relu: bool = False
+    function: Function = IDENTITY
 
 
 class Chain:
@@ -125,8 +134,8 @@ class Chain:
         self._layers.append(_Pending(name, weight, bias))
 
     def affine(self, label: str, scale: np.ndarray, shift: np.ndarray) -> None:
-        """Fold scale * y + shift into the layer before it or, behind a ReLU, into the next one."""
-        if not self._layers or self._layers[-1].relu:
+        """Fold scale * y + shift into the layer before it or, behind a function, into the next one."""
+        if not self._layers or not self._layers[-1].function.is_identity:
             if self._waiting is not None:
                 scale, shift = self._waiting[1] * scale, self._waiting[2] * scale + shift
             self._waiting = (label, scale, shift)
@@ -136,17 +145,21 @@ class Chain:
                         for values in (scale, shift))
         last.weight, last.bias = last.weight * scale[:, None], last.bias * scale + shift
 
-    def relu(self, label: str) -> None:
-        """Give the last layer a ReLU."""
+    def function(self, label: str, function: Function) -> None:
+        """Give the last layer a function, behind the one that it has."""
         if self._waiting is not None:
-            raise ModelError(f"{label} follows {self._waiting[0]} without a fully connected layer between, and cannot be folded")
-        self._layers[-1].relu = True
+            waiting, scale, shift = self._waiting
+            if scale.size > 1 or shift.size > 1:
+                raise ModelError(f"{label} follows {waiting} without a fully connected layer between, and cannot be folded")
+            function, self._waiting = _behind_factor(function, float(scale.item()), float(shift.item())), None
+        self._layers[-1].function = joined(self._layers[-1].function, function)
 
     def network(self, notes: tuple[str, ...]) -> FloatNetwork:
         """The layers collected so far."""
         if self._waiting is not None:
-            raise ModelError(f"{self._waiting[0]} follows the last ReLU and cannot be folded into a layer: leave it to the host")
-        layers = [FloatLayer(layer.weight, layer.bias, RELU if layer.relu else IDENTITY, layer.name) for layer in self._layers]
+            raise ModelError(f"{self._waiting[0]} follows the last {self._layers[-1].function.name} and cannot be folded into a layer: "
+                             "leave it to the host")
+        layers = [FloatLayer(layer.weight, layer.bias, layer.function, layer.name) for layer in self._layers]
         return FloatNetwork(tuple(layers), notes)
 
     @staticmethod
@@ -155,6 +168,22 @@ class Chain:
         if values.size not in (1, features):
             raise ModelError(complaint.format(values.size, features))
         return np.broadcast_to(values.astype(np.float32), features)
+
+
+def joined(first: Function, second: Function) -> Function:
+    """``second(first(x))``; two clamps are one."""
+    if first.clamp is None or second.clamp is None:
+        return second if first.is_identity else first if second.is_identity else _named(first, second)
+    low, high = (float(np.clip(bound, *second.clamp)) for bound in first.clamp)
+    return {(-np.inf, np.inf): IDENTITY, (0.0, np.inf): RELU}.get((low, high)) or clip(low, high)
+
+
+def _named(first: Function, second: Function) -> Function:
+    return Function(f"{second.name} of {first.name}", lambda x: second(first(x)), homogeneous=first.homogeneous and second.homogeneous)
+
+
+def _behind_factor(function: Function, scale: float, shift: float) -> Function:
+    return Function(f"{function.name} of {scale:g} x + {shift:g}", lambda x: function(np.asarray(scale * x + shift, dtype=x.dtype)))
 
 
 def read_tail(walk: Iterable[Step | Blocker], source: Source, chosen: Sequence[str] | None) -> Tail:
@@ -174,12 +203,13 @@ def read_tail(walk: Iterable[Step | Blocker], source: Source, chosen: Sequence[s
     """
     found = list(walk)
     blocker = found.pop() if found and isinstance(found[-1], Blocker) else None
-    steps = [step for step in reversed(found) if step.role is not Role.FINAL]
+    steps, behind = _split_results(found[::-1])
     if not any(step.role is Role.LAYER for step in steps):
         raise _no_layer(source, blocker)
     first = _first_layer(steps, source, blocker) if chosen is None else _first_chosen(steps, source, chosen, blocker)
-    notes = [f"{step.label} is left to the host: results are those before it" for step in found if step.role is Role.FINAL]
-    whole = blocker is None and all(step.role is Role.PASS or (step.role is Role.AFFINE and step.size == steps[first].size) for step in steps[:first])
+    notes = [f"{step.label} is left to the host: results are those before it" for step in behind]
+    foldable = (step.role is Role.PASS or (step.role is Role.AFFINE and step.size in (1, steps[first].size)) for step in steps[:first])
+    whole = blocker is None and all(foldable)
     if not whole:
         steps = steps[first:]
         notes.append(f"What stands before layer {steps[0].names[0]} of {source.name} is left to the host: inputs and calibration data are the "
@@ -187,7 +217,16 @@ def read_tail(walk: Iterable[Step | Blocker], source: Source, chosen: Sequence[s
     chain = Chain()
     for step in steps:
         step.apply(chain)
-    return Tail(chain.network(tuple(notes)), None if whole else steps[0].cut)
+    return Tail(chain.network(tuple(notes)), None if whole else steps[0].cut, tuple(steps))
+
+
+def _split_results(steps: list[Step]) -> tuple[list[Step], list[Step]]:
+    """What a chain computes, and what the host makes of its results: functions that need a table, which only lie between layers."""
+    last = max((index for index, step in enumerate(steps) if step.role is Role.LAYER), default=-1)
+    for index, step in enumerate(steps[last + 1:], last + 1):
+        if step.role is Role.FINAL or (step.function is not None and step.function.needs_table):
+            return steps[:index], [step for step in steps[index:] if step.role is not Role.PASS]
+    return steps, []
 
 
 def _first_layer(steps: list[Step], source: Source, blocker: Blocker | None) -> int:

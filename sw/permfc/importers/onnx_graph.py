@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ModelError, ToolError
+from ..functions import RELU
 from .chain import Blocker, Role, Source, Step, Tail, read_tail
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class _Graph:
             tensor = node.output[0]
             consumers = [other for other in self.nodes if tensor in other.input]
             step = self._step(consumers[0]) if len(consumers) == 1 else None
-            if step is None or step.role not in (Role.AFFINE, Role.RELU, Role.PASS) or tensor in self.outputs:
+            if step is None or step.role not in (Role.AFFINE, Role.FUNCTION, Role.PASS) or tensor in self.outputs:
                 break
             node = consumers[0]
         return tensor
@@ -135,7 +136,7 @@ class _Graph:
         if node.op_type in _PASS and self._keeps_vectors(node, attributes):
             return Step(Role.PASS, label, cut=node.input[0])
         if node.op_type == "Relu":
-            return Step(Role.RELU, label, lambda chain: chain.relu(label), cut=node.input[0])
+            return Step(Role.FUNCTION, label, lambda chain: chain.function(label, RELU), cut=node.input[0], function=RELU)
         if node.op_type == "Add":
             return self._add(node, label)
         if node.op_type == "BatchNormalization":

@@ -23,7 +23,7 @@ class Unit:
     Members
     -------
     names : tuple of str
-        Of the modules; the first is the unit's own.
+        Of the modules; empty for the model itself.
     modules : tuple of nn.Module
     """
 
@@ -33,7 +33,7 @@ class Unit:
     @property
     def name(self) -> str:
         """Value of what reports call it."""
-        return self.names[0]
+        return self.names[0] or type(self.modules[0]).__name__
 
     @property
     def outputs(self) -> int:
@@ -83,7 +83,7 @@ def units(model: nn.Module) -> list[Unit]:
     found: dict[object, list[tuple[str, nn.Module]]] = {}
     for name, module in model.named_modules():
         if is_dense(module):
-            found.setdefault(_weight_key(module), []).append((name or type(module).__name__, module))
+            found.setdefault(_weight_key(module), []).append((name, module))
     if not found:
         raise ModelError(f"Module {type(model).__name__} has no Linear module: there is nothing to offload")
     return [Unit(*(tuple(part) for part in zip(*shared, strict=True))) for shared in found.values()]
@@ -109,4 +109,4 @@ def chosen(units: Sequence[Unit], layers: Sequence[str] | None, skip: Sequence[s
 
 
 def _matches(unit: Unit, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for name in unit.names for pattern in patterns)
+    return any(fnmatchcase(name, pattern) for name in (unit.name, *unit.names) for pattern in patterns)

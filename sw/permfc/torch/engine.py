@@ -6,25 +6,46 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..config import EngineConfig
-from ..image import predicted_traffic
+from ..device.opening import open as open_device
 from ..network import Network
+from ..progress import Progress
 from .report import Work
 
 
 class Engine:
-    """The golden model."""
+    """An open device with all layers in its memory.
 
-    def __init__(self, networks: Mapping[str, Network], config: EngineConfig) -> None:
-        self._networks, self._config = networks, config
+    Parameters
+    ----------
+    networks : mapping of layers' names to Networks
+    device : str
+        Whatever ``permfc.open`` takes.
+    progress : callable, optional
+        Called with (what, steps done, steps) while the device is opened and loaded.
+
+    Members
+    -------
+    work : dict of str to Work
+        By the layers' names; the one who reads it clears it.
+    """
+
+    def __init__(self, networks: Mapping[str, Network], device: str, progress: Progress | None = None) -> None:
         self.work: dict[str, Work] = {}
+        self._device = open_device(device, network=networks, progress=progress)
+        try:
+            self._device.load(networks, progress)
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, name: str, inputs: np.ndarray) -> np.ndarray:
         """Results int32 [n, outputs] of a layer for int8 [n, inputs] in packed order."""
-        network = self._networks[name]
-        traffic = predicted_traffic(network, inputs, self._config)
-        self.work[name] = self.work.get(name, Work()) + Work(len(inputs), 0, int(traffic.total_bytes.sum()))
-        return network.compute(inputs)
+        results = self._device.run(inputs, name)
+        cost = self._device.cost()
+        done = Work(cost.inputs, cost.bytes, cost.cycles, cost.source)
+        self.work[name] = self.work[name] + done if name in self.work else done
+        return results
 
     def close(self) -> None:
-        """Release the device."""
+        """Release the device. Closing twice does nothing."""
+        self._device.close()

@@ -6,16 +6,12 @@ import copy
 from collections.abc import Sequence
 
 from torch import nn
-from torch.nn.utils.prune import BasePruningMethod
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
 from ..errors import ModelError
+from ..importers.torch_check import is_weight_hook
 from .dense import matrix
 from .modules import EngineLinear, Group
 
-# What computes the weight in front of every call: its result is in the engine.
-_WEIGHT_HOOKS = (BasePruningMethod, SpectralNorm, WeightNorm)
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
 
 
@@ -30,7 +26,8 @@ def exchanged(model: nn.Module, groups: Sequence[Group]) -> nn.Module:
     memo: dict[int, object] = {}
     for group in groups:
         for name in group.members:
-            memo[id(module_named(model, name))] = _replacement(module_named(model, name), group, name)
+            module = model.get_submodule(name)
+            memo[id(module)] = _replacement(module, group, name)
     try:
         made = copy.deepcopy(model, memo)
     except Exception as error:  # whatever the model's own members raise
@@ -39,18 +36,14 @@ def exchanged(model: nn.Module, groups: Sequence[Group]) -> nn.Module:
     return made.eval().requires_grad_(False)
 
 
-def module_named(model: nn.Module, name: str) -> nn.Module:
-    """A submodule by its name; a model that is fully connected itself goes by its class."""
-    return model if name == type(model).__name__ and not dict(model.named_children()) else model.get_submodule(name)
-
-
 def _replacement(module: nn.Module, group: Group, name: str) -> EngineLinear:
     made = EngineLinear(group, name, matrix(module).dtype)
     if module._backward_hooks or module._backward_pre_hooks:
-        raise ModelError(f"Module {name} has backward hooks, but no gradient passes through the engine: remove them, or skip the module")
+        raise ModelError(f"Module {name or type(module).__name__} has backward hooks, but no gradient passes through the engine: "
+                         "remove them, or skip the module")
     for kind in _HOOKS:
-        ours = {key for key, hook in module._forward_pre_hooks.items() if isinstance(hook, _WEIGHT_HOOKS)}
-        getattr(made, kind).update({key: hook for key, hook in getattr(module, kind).items() if key not in ours})
+        computing = {key for key, hook in module._forward_pre_hooks.items() if is_weight_hook(hook)}
+        getattr(made, kind).update({key: hook for key, hook in getattr(module, kind).items() if key not in computing})
     return made
 
 

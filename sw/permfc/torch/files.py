@@ -10,14 +10,14 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ..config import EngineConfig
 from ..errors import FormatError, ModelError
 from ..graph.container import Container, load_container, save_container
 from ..image.model_file import from_bytes, to_bytes
 from ..importers.torch_wrappers import unwrapped
 from ..network import Network
+from ..progress import Progress
 from .dense import is_dense, shape
-from .exchange import exchanged, module_named
+from .exchange import exchanged
 from .model import Offloaded
 from .modules import Group
 from .offloading import opened
@@ -52,7 +52,7 @@ def save(model: Offloaded, path: str | os.PathLike[str]) -> None:
     save_container(Container(KIND, description, parts | {_STATE: safetensors.torch.save(state)}), path)
 
 
-def load(path: str | os.PathLike[str], module: nn.Module, device: str = "golden", config: EngineConfig | None = None) -> Offloaded:
+def load(path: str | os.PathLike[str], module: nn.Module, device: str = "golden", progress: Progress | None = None) -> Offloaded:
     """Read an offloaded model.
 
     Parameters
@@ -61,7 +61,7 @@ def load(path: str | os.PathLike[str], module: nn.Module, device: str = "golden"
         A file that ``save`` wrote.
     module : nn.Module
         Of the same architecture, made by the user's own code, with any weights. It is not changed.
-    device, config
+    device, progress
         As for ``offload``.
 
     Raises
@@ -82,7 +82,7 @@ def load(path: str | os.PathLike[str], module: nn.Module, device: str = "golden"
         _check_members(module, group, path)
     copied = exchanged(module, groups)
     _load_state(copied, state | {name: state[first] for name, first in same.items()}, path)
-    return opened(copied, groups, layers, device, config or EngineConfig())
+    return opened(copied, groups, layers, device, progress)
 
 
 def _part(number: int) -> str:
@@ -125,7 +125,7 @@ def _check_members(module: nn.Module, group: Group, path: str | os.PathLike[str]
     """ModelError unless the module has fully connected modules of these names and shapes."""
     for name, part in group.members.items():
         try:
-            found = module_named(module, name)
+            found = module.get_submodule(name)
         except AttributeError:
             found = None
         if found is None or not is_dense(found):

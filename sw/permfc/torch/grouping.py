@@ -25,9 +25,9 @@ def groups(found: Sequence[tuple[Unit, Record]]) -> list[list[tuple[Unit, Record
     return [group for known in alike.values() for group in known if group]
 
 
-def group_name(units: Sequence[Unit]) -> str:
+def group_name(group: Sequence[tuple[Unit, Record]]) -> str:
     """``block.attention.query+key+value`` for three modules of ``block.attention``."""
-    names = [unit.name for unit in units]
+    names = [unit.name for unit, _ in group]
     start = commonprefix(names).rfind(".") + 1
     return names[0][:start] + "+".join(name[start:] for name in names)
 

@@ -63,21 +63,35 @@ class Group:
         return self
 
 
+@dataclass(frozen=True)
+class ExchangedWeight:
+    """Where a module's weight was: no tensor, so that whoever computes with it gets an error.
+
+    Members
+    -------
+    shape : (outputs, inputs)
+    dtype : torch.dtype
+    """
+
+    shape: tuple[int, int]
+    dtype: torch.dtype
+
+
 class EngineLinear(nn.Module):
     """A fully connected layer that runs on the engine: what an ``nn.Linear`` takes and gives, on the same device and of the same type.
 
     Members
     -------
     in_features, out_features : int
-    weight : tensor on the device "meta"
-        Shape and type of what was exchanged, for code that asks; it has no values.
+    weight : ExchangedWeight
+        Shape and type of what was exchanged, for code that asks.
     """
 
     def __init__(self, group: Group, name: str, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self._group, self._member = group, group.members[name]
         self.in_features, self.out_features = group.network.inputs, self._member.stop - self._member.start
-        self.weight = torch.empty(self.out_features, self.in_features, dtype=dtype, device="meta")
+        self.weight = ExchangedWeight((self.out_features, self.in_features), dtype)
         self.training = False
 
     def forward(self, input: Tensor) -> Tensor:
@@ -92,8 +106,6 @@ class EngineLinear(nn.Module):
         """
         if input.requires_grad and torch.is_grad_enabled():
             raise ModelError(f"Layer {self._group.name} runs on the engine, through which no gradient passes: call the model under torch.no_grad()")
-        if input.is_meta:
-            raise ModelError(f"Layer {self._group.name} got a tensor without values: its weight's device was taken for that of its inputs; skip it")
         if input.shape[-1] != self.in_features:
             raise InputError(f"Layer {self._group.name} takes {self.in_features} features, not a tensor of shape {list(input.shape)}")
         shape = (*input.shape[:-1], self.out_features)

@@ -15,18 +15,22 @@ class Work:
     -------
     runs : int
         Inputs that it computed.
-    cycles : int
-        Clock cycles, counted in the engine; 0 from the golden model, which has none.
     bytes : int
-        Read from the engine's memory; predicted by the traffic law, where the golden model ran.
+        Read from the engine's memory.
+    cycles : int or None
+        Of the engine's clock; None from the golden model, which has none.
+    source : str
+        ``counted`` by the engine, or ``predicted``.
     """
 
-    runs: int = 0
-    cycles: int = 0
-    bytes: int = 0
+    runs: int
+    bytes: int
+    cycles: int | None
+    source: str
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.runs + other.runs, self.cycles + other.cycles, self.bytes + other.bytes)
+        cycles = None if self.cycles is None or other.cycles is None else self.cycles + other.cycles
+        return Work(self.runs + other.runs, self.bytes + other.bytes, cycles, self.source)
 
 
 @dataclass(frozen=True)

@@ -319,12 +319,12 @@ class PermutedNetwork(nn.Module):
                 layer.place[following.packed] = torch.arange(len(following.packed))
 
 
-def permute_model(model: nn.Sequential, samples: Tensor, classes: Sequence[int] | int = 4) -> PermutedNetwork:
+def permute_model(model: nn.Sequential | nn.Linear, samples: Tensor, classes: Sequence[int] | int = 4) -> PermutedNetwork:
     """A network to be trained further with permuted layers, from a float one.
 
     Parameters
     ----------
-    model : nn.Sequential
+    model : nn.Sequential or nn.Linear
         ``nn.Linear``, each but the last followed by ``nn.ReLU``; ``nn.Dropout`` and a first ``nn.Flatten`` are left out.
     samples : float32 [n, features]
         Typical inputs: they set the step of the input and the first ranges of the results.
@@ -336,7 +336,10 @@ def permute_model(model: nn.Sequential, samples: Tensor, classes: Sequence[int] 
     ModelError
         If the model has other modules, naming the first.
     """
-    modules = [module for module in model if not isinstance(module, (nn.Dropout, nn.Flatten, nn.Identity))]
+    if not isinstance(model, (nn.Sequential, nn.Linear)):
+        raise ModelError(f"A model must be an nn.Sequential of Linear and ReLU in turn, or one Linear, not {type(model).__name__}")
+    found = [model] if isinstance(model, nn.Linear) else list(model)
+    modules = [module for module in found if not isinstance(module, (nn.Dropout, nn.Flatten, nn.Identity))]
     linears = [module for module in modules if isinstance(module, nn.Linear)]
     expected = [kind for _ in linears for kind in (nn.Linear, nn.ReLU)][:-1]
     for module, kind in zip(modules, expected, strict=False):

@@ -1,0 +1,85 @@
+"""A layer of the engine from the modules that share its input: compressed, measured, reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from ..compression.compress import compress
+from ..config import EngineConfig
+from ..errors import InputError, ModelError
+from ..image import size_report
+from ..importers.float_network import FloatNetwork
+from ..network import MAX_SIZE, Network
+from .dense import Unit
+from .grouping import columns, group_name, group_network
+from .modules import Group
+from .recording import HELD_OUT, Record
+from .report import LayerReport
+
+_ANY_SIZE = 1e6  # bits a weight
+_FEW = 4 * HELD_OUT  # with fewer rows none is held out
+
+
+def why_not(unit: Unit, seen: Record) -> str:
+    """Why a layer stays in torch; empty if nothing speaks against exchanging it."""
+    if any(isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear) for module in unit.modules):
+        return "MultiheadAttention uses its weight, and does not call it"
+    if seen.reason:
+        return seen.reason
+    if not seen.calls:
+        return "no calibration batch reached it"
+    if max(unit.outputs, unit.inputs) > MAX_SIZE:
+        return f"it has more than the {MAX_SIZE} inputs or outputs that an engine can have"
+    return ""
+
+
+def left(unit: Unit, reason: str) -> LayerReport:
+    """The report of a layer that stays in torch."""
+    return LayerReport(unit.name, unit.names, (unit.outputs, unit.inputs), reason)
+
+
+def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: EngineConfig) -> tuple[LayerReport, Group | None]:
+    """A layer's report, and the layer itself, if it can be made as small as that.
+
+    Parameters
+    ----------
+    group : units with the same inputs, each with what was seen of it
+    bits, engine
+        As for ``offload``.
+    """
+    members = [unit for unit, _ in group]
+    name, network, rows = group_name(group), group_network(members, group_name(group)), group[0][1].rows.rows()
+    common = {"name": name, "modules": tuple(name for unit in members for name in unit.names), "shape": (network.outputs, network.inputs)}
+    held = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1 if len(rows) >= _FEW else np.zeros(len(rows), dtype=bool)
+    try:
+        small = _small(network, bits, rows[~held], engine)
+    except InputError as error:
+        raise InputError(f"Layer {name}: {error}") from error
+    except ModelError as error:
+        return LayerReport(**common, reason=str(error)), None
+    places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
+    error = _error(network, small, rows[held] if held.any() else rows)
+    report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=_kinds(small), error=error)
+    return report, Group(name, small, places)
+
+
+def _small(network: FloatNetwork, bits: float | str, rows: np.ndarray, engine: EngineConfig) -> Network:
+    if isinstance(bits, str):
+        return compress(network, _ANY_SIZE, rows, engine, per_layer={network.layers[0].name: bits})
+    return compress(network, bits, rows, engine)
+
+
+def _kinds(network: Network) -> dict[str, int]:
+    kinds: dict[str, int] = {}
+    for segments in network.layers[0].classes:
+        kinds[segments.kind.value] = kinds.get(segments.kind.value, 0) + segments.features
+    return kinds
+
+
+def _error(network: FloatNetwork, small: Network, rows: np.ndarray) -> float:
+    wanted = network.predict(rows)
+    power = np.square(wanted, dtype=np.float64).mean()
+    return float(np.sqrt(np.square(small.predict(rows) - wanted, dtype=np.float64).mean() / power)) if power else 0.0
