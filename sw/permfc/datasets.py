@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import gzip
 import os
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .array_files import read_npz
 from .errors import InputError
 
 VARIABLE = "PERMFC_DATA"
@@ -121,11 +121,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         If the file is missing or damaged.
     """
     _require([path])
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is damaged, copy it again: {error}") from error
+    return read_npz(path)
 
 
 def _read_npz(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:

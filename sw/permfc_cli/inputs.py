@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from rich.markup import escape
 
 from permfc import image
+from permfc.array_files import read_npy
 from permfc.errors import FormatError, InputError
 from permfc.files import read_file
 from permfc.format import MAGIC
@@ -30,13 +30,7 @@ def read_array(path: Path) -> np.ndarray:
     InputError
         If the file holds no single array of numbers.
     """
-    try:
-        array = np.load(io.BytesIO(read_file(path)), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not an array that numpy.save wrote: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} holds several arrays; save the one to use with numpy.save")
-    return array
+    return read_npy(path)
 
 
 def read_inputs(path: Path, network: Network, file: Path | None = None, chain: str | None = None) -> np.ndarray:

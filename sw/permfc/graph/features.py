@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import InputError, ModelError, ToolError
 from ..importers.chain import Tail
 from ..importers.float_network import FloatNetwork
-from ..importers.onnx_graph import load_onnx, onnx_tail
+from ..importers.graph_files import load_graph
+from ..importers.onnx_graph import onnx_tail
 from ..importers.torch_module import module_tail
 from ..importers.torch_wrappers import unwrapped
 
@@ -85,7 +86,7 @@ class FeatureNetwork:
 
     @classmethod
     def from_onnx(cls, path: str | Path, layers: Sequence[str] | None = None) -> FeatureNetwork:
-        """Split an ONNX file, whose first part runs on onnxruntime.
+        """Split an ONNX, Keras or TensorFlow Lite file, whose first part runs on onnxruntime.
 
         Raises
         ------
@@ -94,7 +95,7 @@ class FeatureNetwork:
         ToolError
             If onnx or onnxruntime is not installed.
         """
-        model = load_onnx(Path(path))
+        model, _ = load_graph(path)
         tail = onnx_tail(model, Path(path), layers)
         return cls(tail.network, _flatten if tail.cut is None else _onnx_runner(model, tail, Path(path)))
 

@@ -9,14 +9,16 @@ from ..errors import ModelError
 from .array_files import read_npz, read_safetensors, read_torch
 from .arrays import network_from_arrays
 from .float_network import FloatLayer, FloatNetwork
-from .onnx_graph import load_onnx, onnx_tail
+from .graph_files import GRAPH_FILES, load_graph
+from .onnx_graph import onnx_tail
+from .quantised import quantised_ranges
 from .torch_module import is_torch_module, module_tail, state_dict_arrays
 
-__all__ = ["FloatLayer", "FloatNetwork", "load_model"]
+__all__ = ["FloatLayer", "FloatNetwork", "load_graph", "load_model", "quantised_ranges"]
 
 _ARRAY_FILES = {".npz": read_npz, ".safetensors": read_safetensors, ".pt": read_torch, ".pth": read_torch, ".ckpt": read_torch,
                 ".pth.tar": read_torch}
-_ENDINGS = (*_ARRAY_FILES, ".onnx")
+_ENDINGS = (*_ARRAY_FILES, *GRAPH_FILES)
 
 
 def load_model(model: object, layers: Sequence[str] | None = None, kernel: str | None = None) -> FloatNetwork:
@@ -25,9 +27,9 @@ def load_model(model: object, layers: Sequence[str] | None = None, kernel: str |
     Parameters
     ----------
     model : FloatNetwork, path, mapping of names to arrays or tensors, or torch module
-        A path must end in .npz, .safetensors, .pt, .pth, .pth.tar, .ckpt or .onnx. Mappings and files of arrays hold
-        ``<layer>.weight`` [outputs, inputs] or ``<layer>.kernel`` [inputs, outputs], and ``<layer>.bias`` (``_`` and ``/`` will do for
-        the dot); ReLU is assumed between layers and none after the last. Modules and ONNX graphs tell themselves.
+        A path must end in .npz, .safetensors, .pt, .pth, .pth.tar, .ckpt, .onnx, .keras, .h5, .hdf5, .json or .tflite. Mappings and files of
+        arrays hold ``<layer>.weight`` [outputs, inputs] or ``<layer>.kernel`` [inputs, outputs], and ``<layer>.bias`` (``_``
+        and ``/`` will do for the dot); ReLU is assumed between layers and none after the last. Modules and graphs tell themselves.
     layers : names of layers, optional
         Those to take, in order of execution, if a model holds more.
     kernel : "out-in" or "in-out", optional
@@ -64,8 +66,8 @@ def _read(path: Path, layers: Sequence[str] | None, kernel: str | None) -> Float
                          "export others to ONNX")
     if not path.is_file():
         raise ModelError(f"Model {path} does not exist")
-    if ending == ".onnx":
+    if ending in GRAPH_FILES:
         if kernel is not None:
             raise ModelError(f"--kernel is for files of arrays; {path} tells the order of its dimensions itself")
-        return onnx_tail(load_onnx(path), path, layers).network
+        return onnx_tail(load_graph(path)[0], path, layers).network
     return network_from_arrays(_ARRAY_FILES[ending](path), layers, kernel, keep_order=ending != ".safetensors")  # those are sorted by name

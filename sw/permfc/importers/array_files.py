@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
-from ..errors import ModelError, ToolError
+from .. import array_files
+from ..errors import InputError, ModelError, ToolError
 from .torch_module import state_dict_arrays
 
 _SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4",
@@ -19,9 +20,8 @@ _SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays in a NumPy archive, in the file's order."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # NumPy's, zipfile's and zlib's own errors
+        return array_files.read_npz(path)
+    except InputError as error:
         raise ModelError(f"Model {path} is not a readable .npz archive of plain arrays: {error}") from error
 
 

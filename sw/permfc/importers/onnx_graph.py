@@ -8,43 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ModelError, ToolError
+from ..errors import ModelError
 from ..functions import RELU
 from .chain import Blocker, Role, Source, Step, Tail, read_tail
+from .quantised import dequantised
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 _FINAL = ("Softmax", "LogSoftmax", "Sigmoid")
 _PASS = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze")
-_FEWEST_INPUTS = dict.fromkeys((*_FINAL, *_PASS, "Relu", "Transpose"), 1) | {"Gemm": 2, "MatMul": 2, "Add": 2, "Reshape": 2, "BatchNormalization": 5}
-
-
-def load_onnx(path: Path) -> ModelProto:
-    """The model in an ONNX file, with the weights that stand in files beside it.
-
-    Raises
-    ------
-    ModelError
-        If it is not readable.
-    ToolError
-        If onnx is not installed.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ToolError(f"Reading {path} needs onnx: pip install 'permfc[onnx]'") from error
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's own exceptions differ between its versions
-        raise ModelError(f"Model {path} is not a readable ONNX file: {str(error).strip().splitlines()[0]}") from error
-    for node in model.graph.node:
-        if len(node.input) < _FEWEST_INPUTS.get(node.op_type, 0) or not node.output:
-            raise ModelError(f"Operator {node.op_type} {node.name!r} of {path} has {len(node.input)} inputs and {len(node.output)} outputs: "
-                             "the file is damaged")
-    if not model.graph.output:
-        raise ModelError(f"Model {path} is not a readable ONNX file: it has no graph with an output")
-    return model
+_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 
 def onnx_tail(model: ModelProto, path: Path, layers: Sequence[str] | None = None) -> Tail:
@@ -76,7 +50,12 @@ class _Graph:
         if node.op_type == "Constant":
             attributes = _attributes(node)
             value = attributes.get("value")
+            if not attributes:
+                raise ModelError(f"{_label(node)} of {self.path} has no value: the file is damaged")
             self.constants[node.output[0]] = np.asarray(next(iter(attributes.values()))) if value is None else self._array(value)
+        elif node.op_type == "DequantizeLinear" and all(name in self.constants for name in node.input if name):
+            self.constants[node.output[0]] = dequantised(*(self.constants[name] for name in node.input if name),
+                                                         axis=_attributes(node).get("axis", 1))
         elif node.op_type in ("Transpose", "Identity") and node.input[0] in self.constants:
             value = self.constants[node.input[0]]
             self.constants[node.output[0]] = value if node.op_type == "Identity" else np.transpose(value, _attributes(node).get("perm"))
@@ -135,6 +114,8 @@ class _Graph:
             return Step(Role.FINAL, label, cut=node.input[0])
         if node.op_type in _PASS and self._keeps_vectors(node, attributes):
             return Step(Role.PASS, label, cut=node.input[0])
+        if node.op_type in _ROUNDING and (node.input[0] in self.producers or node.op_type == "QuantizeLinear"):
+            return Step(Role.PASS, label, cut=node.input[0])  # to steps finer than the engine's, which has its own
         if node.op_type == "Relu":
             return Step(Role.FUNCTION, label, lambda chain: chain.function(label, RELU), cut=node.input[0], function=RELU)
         if node.op_type == "Add":

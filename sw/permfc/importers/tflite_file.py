@@ -149,7 +149,8 @@ class Translation:
         stored = self.builder.constant(f"{name}/stored", np.ascontiguousarray(tensor.data.T) if transposed else tensor.data)
         step = [self.builder.constant(f"{name}/scale", scales if len(scales) > 1 else scales[0].reshape(()))]
         if tensor.kind in QUANTISED:
-            step.append(self.builder.constant(f"{name}/zero_point", zeros.astype(tensor.dtype) if len(scales) > 1 else np.array(zeros[0], tensor.dtype)))
+            zero = zeros.astype(tensor.dtype) if len(scales) > 1 else np.array(zeros[0], dtype=tensor.dtype)
+            step.append(self.builder.constant(f"{name}/zero_point", zero))
         place = {"axis": tensor.data.ndim - 1 - axis if transposed else axis} if len(scales) > 1 else {}
         return self.builder.node("DequantizeLinear", [stored, *step], name, **place)
 
