@@ -63,7 +63,7 @@ def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Se
             steps = hidden_steps(layer.weight, stats, _bound(network.layers[number - 1].function) / 127.0)
         matters = importance(stats, steps, real_samples)
         weights = layer.weight * steps.astype(np.float32)
-        rows = full_rows(weights) if storages[number].only_dense else row_scales(weights, matters, stats.sensitivity)
+        rows = int8_rows(weights, stats.sensitivity) if storages[number].only_dense else row_scales(weights, matters, stats.sensitivity)
         weights /= rows[:, None].astype(np.float32)
         scaled.append(ScaledLayer(layer, weights, steps, rows, matters))
     mean_energy = sum(layer.energy for layer in scaled) / network.weight_count
@@ -102,12 +102,6 @@ def hidden_steps(weight: np.ndarray, statistics: Statistics, coarsest: float = n
     return steps
 
 
-def full_rows(weight: np.ndarray) -> np.ndarray:
-    """The scale of every row of ``weight`` [M, N], float64 [M], with which all rows have the same largest magnitude: all of int8 is used."""
-    largest = np.abs(weight).max(axis=1).astype(np.float64)
-    return np.maximum(largest, max(largest.max() / _ROW_RANGE, _TINY))
-
-
 def row_scales(weight: np.ndarray, importance: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
     """The scale of every row of ``weight`` [M, N], float64 [M].
 
@@ -115,8 +109,22 @@ def row_scales(weight: np.ndarray, importance: np.ndarray, sensitivity: np.ndarr
     feature's importance, is one unit of squared change of the network's results, on average.
     """
     norm = np.sqrt(np.square(weight, dtype=np.float64) @ importance / max(importance.sum(), _TINY))
-    matters = sensitivity + 1e-3 * sensitivity.mean() + _TINY
+    matters = _matters(sensitivity)
     norm = np.maximum(norm, max(1e-3 * norm.mean(), _TINY))
-    scale = norm ** _ROW_NORM_SHARE * matters ** (-(1.0 - _ROW_NORM_SHARE) / 2.0)
+    return _in_results(norm ** _ROW_NORM_SHARE * matters ** (-(1.0 - _ROW_NORM_SHARE) / 2.0), matters)
+
+
+def int8_rows(weight: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
+    """The same for a layer of int8 weights only, which have the whole range of int8 in every row."""
+    largest = np.abs(weight).max(axis=1).astype(np.float64)
+    return _in_results(np.maximum(largest, max(1e-3 * largest.mean(), _TINY)), _matters(sensitivity))
+
+
+def _matters(sensitivity: np.ndarray) -> np.ndarray:
+    return sensitivity + 1e-3 * sensitivity.mean() + _TINY
+
+
+def _in_results(scale: np.ndarray, matters: np.ndarray) -> np.ndarray:
+    """Scales near their median, in units of the network's results."""
     scale = np.clip(scale, np.median(scale) / _ROW_RANGE, np.median(scale) * _ROW_RANGE)
     return scale / np.sqrt((matters * np.square(scale)).mean())
