@@ -37,7 +37,7 @@ class Function:
         """The function's values, of the type of ``x``; ModelError if one is NaN or infinite."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             values = np.asarray(self.compute(x), dtype=x.dtype)
-        bad = ~np.isfinite(values)
+        bad = ~np.isfinite(values) & (self.clamp is None)
         if bad.any():
             raise ModelError(f"Function {self.name} of {x[bad][0]:g} is {values[bad][0]}: a function between layers must be finite "
                              "for everything that the layer before can give")

@@ -14,15 +14,16 @@ from .feedback import fed_back
 from .quantiser import Quantiser
 from .scaling import ScaledLayer
 from .statistics import Statistics, correction, requantisation
+from .tables import Table
 
 
 def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.ndarray], statistics: list[Statistics],
-             samples: np.ndarray | None, report: Progress) -> Network:
+             tables: list[Table | None], samples: np.ndarray | None, report: Progress) -> Network:
     """Make the integers, layer by layer; with samples, errors are fed back and every output is corrected for the mean effect of all roundings.
 
     Parameters
     ----------
-    scaled, fits, statistics : lists, one item a layer
+    scaled, fits, statistics, tables : lists, one item a layer
     orders : list of int64 [M]
         Per layer, the order of its outputs.
     samples : float32 [S, inputs] or None
@@ -37,35 +38,41 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
         integers = np.clip(np.rint(samples / input_scale), -128, 127).astype(np.int8)[:, input_order]
     layers: list[Layer] = []
     for number, (source, fit, order) in enumerate(zip(scaled, fits, orders, strict=True)):
-        last, relu = number == len(scaled) - 1, source.source.function.is_rectifier
+        last, function, table = number == len(scaled) - 1, source.source.function, tables[number]
+        raw, centre = last and function.is_identity, table.centre if table else 0.0
         bias, rows = source.source.bias[order].astype(np.float64), source.rows[order]
-        quantiser = Quantiser(fit, bias / rows)
+        quantiser = Quantiser(fit, (bias - centre) / rows)
         value = rows * quantiser.unit
         weights = fit.weights if samples is None else fed_back(quantiser, integers)
-        layer = bare_layer(quantiser, weights, relu, raw=last and not relu)
+        layer = bare_layer(quantiser, weights, function.is_rectifier, raw)
         if samples is not None:
-            wanted = wanted @ source.source.weight.T + source.source.bias
+            wanted = source.source.sums(wanted)
             gain, offset = correction(wanted[:, order] - bias, layer.accumulate(integers) * value)
             value, bias = value * gain, bias + offset
-            wanted = source.source.function(wanted)
-        steps = _result_steps(statistics, scaled, fits, number, order)
-        layers.append(with_parameters(layer, value, bias, None if last and not relu else steps))
+            wanted = function(wanted)
+        steps = _result_steps(statistics, scaled, fits, tables, number)[order]
+        layers.append(with_parameters(layer, value, bias - centre, None if raw else steps, table))
         if samples is not None and not last:
             integers = layers[-1].compute(integers)
         report("assemble layers", number + 1, len(scaled))
-    output_scale = value if layers[-1].raw else steps
+    output_scale = value if raw else np.full(len(steps), table.after) if table and table.common else steps
     slots = layers[0].feature_slots
     input_class = np.empty(len(input_order), dtype=np.uint8)
     input_class[input_order] = slots
     return Network(tuple(layers), InputSteps(input_scale), input_class, output_scale.astype(np.float32))
 
 
-def _result_steps(statistics: list[Statistics], scaled: list[ScaledLayer], fits: list[ClassFit], number: int, order: np.ndarray) -> np.ndarray:
-    """What one int8 step of each result of layer ``number`` is worth, in the order of its outputs; 0 where nobody reads it."""
+def _result_steps(statistics: list[Statistics], scaled: list[ScaledLayer], fits: list[ClassFit], tables: list[Table | None],
+                  number: int) -> np.ndarray:
+    """What one int8 step of each result of layer ``number`` is worth, before a table with a common step; 0 where nobody reads it."""
+    table = tables[number]
     if number + 1 == len(scaled):
         peak = statistics[-1].result_peak
-        return np.where(peak > 0, peak, 1.0) / 127.0
-    return np.where(fits[number + 1].assignment == EMPTY, 0.0, scaled[number + 1].steps)[order]
+        steps = np.where(peak > 0, peak, 1.0) / 127.0
+        read = np.ones(len(peak), dtype=bool)
+    else:
+        steps, read = scaled[number + 1].steps, fits[number + 1].assignment != EMPTY
+    return np.where(read, table.before if table and table.common else steps, 0.0)
 
 
 def bare_layer(quantiser: Quantiser, weights: np.ndarray, relu: bool, raw: bool) -> Layer:
@@ -91,7 +98,8 @@ def storable_bias(counts: np.ndarray) -> np.ndarray:
     return unit * np.clip(np.rint(counts / unit), low, high).astype(np.int32)
 
 
-def with_parameters(layer: Layer, value: np.ndarray, bias: np.ndarray, steps: np.ndarray | None) -> Layer:
+def with_parameters(layer: Layer, value: np.ndarray, bias: np.ndarray, steps: np.ndarray | None,
+                    table: Table | None = None) -> Layer:
     """The layer with its bias and multipliers.
 
     Parameters
@@ -102,10 +110,12 @@ def with_parameters(layer: Layer, value: np.ndarray, bias: np.ndarray, steps: np
     bias : float64 [M]
     steps : float64 [M] or None
         What one step of each result shall be worth; 0 for a result that nobody reads, which becomes 0. None for raw results.
+    table : Table or None
+        What the results go through.
     """
     counts = bias / value
     if steps is None:
         return replace(layer, bias=storable_bias(counts))
     read = steps > 0
     mul, shift = requantisation(np.where(read, value / np.where(read, steps, 1.0), 0.0))
-    return replace(layer, bias=storable_bias(np.where(read, counts, 0)), mul=mul, shift=shift)
+    return replace(layer, bias=storable_bias(np.where(read, counts, 0)), mul=mul, shift=shift, table=table.values if table else None)

@@ -17,7 +17,8 @@ from .allocation import allocate
 from .assembly import assemble
 from .scaling import scale_layers
 from .statistics import assumed_samples, calibration_samples, measure
-from .targets import layer_plans
+from .tables import with_tables, without_factors
+from .targets import layer_plans, layer_rates
 
 _ENGINE = EngineConfig()
 
@@ -55,20 +56,23 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     InputError
         If the calibration data cannot be used.
     """
-    network = load_model(model)
+    network = without_factors(load_model(model))
     _check_options(bits, engine)
     _check_size(network)
+    _check_functions(network, engine)
     report = progress or (lambda what, done, total: None)
     storages, budgets = layer_plans(network, bits, engine, per_layer or {})
 
     samples = None if calibration is None else calibration_samples(calibration, network.inputs)
     real_samples = 0 if samples is None else len(samples)
     report("measure activations", 0, 1)
-    statistics = measure(network, assumed_samples(network.inputs) if samples is None else samples, real=real_samples > 0)
-    scaled = scale_layers(network, statistics, real_samples)
+    believed = assumed_samples(network.inputs) if samples is None else samples
+    network, tables = with_tables(network, believed, real_samples > 0, layer_rates(network, bits, per_layer or {}))
+    statistics = measure(network, believed, real=real_samples > 0)
+    scaled = scale_layers(network, statistics, tables, storages, real_samples)
     report("measure activations", 1, 1)
     fits, orders = allocate(scaled, storages, budgets, report)
-    return assemble(scaled, fits, orders, statistics, samples, report)
+    return assemble(scaled, fits, orders, statistics, tables, samples, report)
 
 
 def _check_options(bits: float, engine: EngineConfig) -> None:
@@ -83,3 +87,10 @@ def _check_size(network: FloatNetwork) -> None:
         if max(layer.inputs, layer.outputs) > MAX_SIZE:
             raise ModelError(f"Layer {layer.name} has {layer.inputs} inputs and {layer.outputs} outputs, more than the {MAX_SIZE} that an "
                              "engine can have: split it")
+
+
+def _check_functions(network: FloatNetwork, engine: EngineConfig) -> None:
+    for layer in network:
+        if layer.function.needs_table and not engine.tables:
+            raise ModelError(f"Layer {layer.name} has the function {layer.function.name}, which takes a table, and the engine has tables=False: "
+                             "take an engine with tables, or split the network behind that layer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, padded, words
+from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES, padded, words
 from ..image.host_section import host_dtype
 from ..network import Kind, block_rows
 
@@ -27,6 +27,8 @@ class Storage:
         Whether the outputs have multipliers of their own: not if the results are raw.
     inputs : int
         Inputs of the network if this is its first layer, whose class numbers an image holds; 0 for other layers.
+    table : bool
+        Whether results go through a table, which is stored once.
     """
 
     block_outputs: int
@@ -35,6 +37,12 @@ class Storage:
     kinds: frozenset[Kind] = ANY_KIND
     multipliers: bool = True
     inputs: int = 0
+    table: bool = False
+
+    @property
+    def only_dense(self) -> bool:
+        """Value of whether all features that are stored have int8 weights."""
+        return self.kinds == {Kind.DENSE8}
 
     def may_use(self, kind: Kind) -> bool:
         """Whether a class may be of this kind."""
@@ -51,7 +59,7 @@ class Storage:
     def header_bits(self, outputs: int, slots: int) -> int:
         """Bits of a layer of ``outputs`` outputs with so many class slots, beside its segments."""
         blocks = sum(self._block_bits(rows.stop - rows.start, slots) for rows in self.block_rows(outputs))
-        return blocks + self.inputs * (slots - 1).bit_length()
+        return blocks + self.inputs * (slots - 1).bit_length() + self.table * self.whole_words(8 * TABLE_BYTES)
 
     def _block_bits(self, outputs: int, slots: int) -> int:
         regions = (BLOCK_HEADER.itemsize, CLASS_INFO.itemsize * slots, LEVEL_ENTRY.itemsize * MAX_LEVELS * slots, 2 * outputs,

@@ -6,12 +6,16 @@ levels are chosen. Both are chosen such that the weights of a layer look alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..functions import Function
 from ..importers.float_network import FloatLayer, FloatNetwork
+from .overhead import Storage
 from .statistics import Statistics, importance
+from .tables import Table
 
 _MOST_COARSENING = 4.0   # a hidden feature keeps at least 127 / 4 steps
 _ROW_NORM_SHARE = 0.7    # between scaling rows to equal norm (1) and to equal sensitivity (0); found by experiment
@@ -46,14 +50,20 @@ class ScaledLayer:
         return float(np.einsum("mn,mn,n->", self.weights, self.weights, self.importance, optimize=False))
 
 
-def scale_layers(network: FloatNetwork, statistics: list[Statistics], real_samples: int) -> list[ScaledLayer]:
-    """Scale all layers, so that the mean energy of a weight is 1."""
+def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Sequence[Table | None], storages: Sequence[Storage],
+                 real_samples: int) -> list[ScaledLayer]:
+    """Scale all layers, so that the mean energy of a weight is 1; a common step behind a table is what that says."""
     scaled = []
     for number, (layer, stats) in enumerate(zip(network, statistics, strict=True)):
-        steps = hidden_steps(layer.weight, stats) if number else input_steps(stats)
+        if number == 0:
+            steps = input_steps(stats)
+        elif (table := tables[number - 1]) and table.common:
+            steps = np.full(layer.inputs, table.after)
+        else:
+            steps = hidden_steps(layer.weight, stats, _bound(network.layers[number - 1].function) / 127.0)
         matters = importance(stats, steps, real_samples)
         weights = layer.weight * steps.astype(np.float32)
-        rows = row_scales(weights, matters, stats.sensitivity)
+        rows = int8_rows(weights, stats.sensitivity) if storages[number].only_dense else row_scales(weights, matters, stats.sensitivity)
         weights /= rows[:, None].astype(np.float32)
         scaled.append(ScaledLayer(layer, weights, steps, rows, matters))
     mean_energy = sum(layer.energy for layer in scaled) / network.weight_count
@@ -70,7 +80,12 @@ def input_steps(statistics: Statistics) -> np.ndarray:
     return np.full(len(statistics.peak), (peak if peak > 0 else 1.0) / 127.0)
 
 
-def hidden_steps(weight: np.ndarray, statistics: Statistics) -> np.ndarray:
+def _bound(function: Function) -> float:
+    """The upper bound of a ReLU, which 127 steps must not exceed."""
+    return function.clamp[1] if function.is_rectifier else np.inf
+
+
+def hidden_steps(weight: np.ndarray, statistics: Statistics, coarsest: float = np.inf) -> np.ndarray:
     """A step for every hidden feature, float64 [N], that brings its column of ``weight`` [M, N] towards the norm of the others.
 
     A coarse step on a feature with small weights costs nothing: rounding errors then reach the outputs equally from all features
@@ -80,10 +95,10 @@ def hidden_steps(weight: np.ndarray, statistics: Statistics) -> np.ndarray:
     finest = statistics.peak / 127.0
     alive = (finest > 0) & (norm > 0)
     if not alive.any():
-        return np.full(len(finest), 1.0 / 127.0)
+        return np.full(len(finest), min(1.0 / 127.0, coarsest))
     common = (finest * norm)[alive].max()
     steps = np.full(len(finest), finest[alive].max())
-    steps[alive] = np.clip(common / norm[alive], finest[alive], _MOST_COARSENING * finest[alive])
+    steps[alive] = np.clip(common / norm[alive], finest[alive], np.minimum(_MOST_COARSENING * finest[alive], coarsest))
     return steps
 
 
@@ -94,8 +109,22 @@ def row_scales(weight: np.ndarray, importance: np.ndarray, sensitivity: np.ndarr
     feature's importance, is one unit of squared change of the network's results, on average.
     """
     norm = np.sqrt(np.square(weight, dtype=np.float64) @ importance / max(importance.sum(), _TINY))
-    matters = sensitivity + 1e-3 * sensitivity.mean() + _TINY
+    matters = _matters(sensitivity)
     norm = np.maximum(norm, max(1e-3 * norm.mean(), _TINY))
-    scale = norm ** _ROW_NORM_SHARE * matters ** (-(1.0 - _ROW_NORM_SHARE) / 2.0)
+    return _in_results(norm ** _ROW_NORM_SHARE * matters ** (-(1.0 - _ROW_NORM_SHARE) / 2.0), matters)
+
+
+def int8_rows(weight: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
+    """The same for a layer of int8 weights only, which have the whole range of int8 in every row."""
+    largest = np.abs(weight).max(axis=1).astype(np.float64)
+    return _in_results(np.maximum(largest, max(1e-3 * largest.mean(), _TINY)), _matters(sensitivity))
+
+
+def _matters(sensitivity: np.ndarray) -> np.ndarray:
+    return sensitivity + 1e-3 * sensitivity.mean() + _TINY
+
+
+def _in_results(scale: np.ndarray, matters: np.ndarray) -> np.ndarray:
+    """Scales near their median, in units of the network's results."""
     scale = np.clip(scale, np.median(scale) / _ROW_RANGE, np.median(scale) * _ROW_RANGE)
     return scale / np.sqrt((matters * np.square(scale)).mean())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from ..format import MAX_SHIFT
-from ..importers.float_network import FloatNetwork, check_samples
+from ..functions import IDENTITY, Function
+from ..importers.float_network import FloatLayer, FloatNetwork, check_samples
 from .covariance import unexplained_share
 
 INPUT_PEAK = 1.0          # without calibration data: inputs are assumed to lie in -1..1 or 0..1
@@ -77,38 +79,68 @@ def measure(network: FloatNetwork, samples: np.ndarray, real: bool) -> list[Stat
         Whether the samples are calibration data rather than made up.
     """
     values = network.layer_inputs(samples)
-    input_margin, hidden_margin = (1.0 + 1.0 / np.sqrt(len(samples)),) * 2 if real else (1.0, HIDDEN_MARGIN)
+    input_margin = hidden_margin(len(samples), real) if real else 1.0
     # One step serves all inputs of the network: one peak over all of them.
     peaks = [np.full(network.inputs, clip_peak(values[0].reshape(-1, 1))[0]) * input_margin]
-    peaks += [clip_peak(results) * hidden_margin for results in values[1:]]
+    margin = hidden_margin(len(samples), real)
+    peaks += [result_peaks(layer, *around, margin) for layer, around in zip(network, pairwise(values), strict=True)]
     sensitivities = _sensitivities(network, values)
     return [Statistics(features.mean(axis=0, dtype=np.float64), np.square(features, dtype=np.float64).mean(axis=0), peaks[number],
                        sensitivities[number], peaks[number + 1], unexplained_share(features) if real else np.ones(features.shape[1]))
             for number, features in enumerate(values[:-1])]
 
 
+def hidden_margin(samples: int, real: bool) -> float:
+    """By how much ranges of hidden features are wider than those of the samples."""
+    return 1.0 + 1.0 / np.sqrt(samples) if real else HIDDEN_MARGIN
+
+
+def result_peaks(layer: FloatLayer, features: np.ndarray, results: np.ndarray, margin: float) -> np.ndarray:
+    """Per result of a layer the largest magnitude that int8 must represent, float64 [M]: with a bounded ReLU the bound, where that is reached.
+
+    In front of a homogeneous function integers have the step that they have behind it, so that is where magnitudes are taken.
+    """
+    function = layer.function
+    if function.needs_table:
+        return clip_peak(layer.sums(features), function) * margin if function.homogeneous else clip_peak(results)
+    peaks = clip_peak(results) * margin
+    return np.where(results.max(axis=0) >= function.clamp[1], function.clamp[1], np.minimum(peaks, function.clamp[1]))
+
+
 def _sensitivities(network: FloatNetwork, values: list[np.ndarray]) -> list[np.ndarray]:
     """Per layer float64 [M]: mean square of d results / d output, estimated with random signs (Hutchinson 1989)."""
     rng = np.random.default_rng(1)
     found: list[np.ndarray] = [np.zeros(layer.outputs) for layer in network]
+    slopes = [_slopes(layer, *around) for layer, around in zip(network, pairwise(values), strict=True)]
     for _ in range(_PROBES):
         gradient = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), values[-1].shape)
         for number in reversed(range(len(network))):
             layer = network.layers[number]
-            if layer.function.is_rectifier:
-                gradient = gradient * (values[number + 1] > 0)
+            gradient = gradient * slopes[number]
             found[number] += np.square(gradient, dtype=np.float64).mean(axis=0) / _PROBES
             gradient = gradient @ layer.weight
     return found
 
 
-def clip_peak(values: np.ndarray) -> np.ndarray:
-    """The magnitude at which to clip each column to int8 for the least squared error, float64 [N], for float [S, N]."""
+def _slopes(layer: FloatLayer, features: np.ndarray, results: np.ndarray) -> np.ndarray:
+    """The derivative of a layer's function for each sample and output."""
+    if layer.function.is_identity:
+        return np.ones(1, dtype=np.float32)
+    return layer.function.slope(results if layer.function.is_rectifier else layer.sums(features))
+
+
+def clip_peak(values: np.ndarray, function: Function = IDENTITY) -> np.ndarray:
+    """The magnitude at which to clip each column to int8 for the least squared error, float64 [N], for float [S, N].
+
+    With a homogeneous function, the error is that of its results, rounded to the same steps.
+    """
+    wanted = function(values)
     largest = np.abs(values).max(axis=0).astype(np.float64)
     best, best_error = largest, np.full(largest.shape, np.inf)
     for clip in _CLIPS:
         step = np.where(largest > 0, largest * clip / _STEPS, 1.0).astype(np.float32)
-        error = np.square(np.clip(np.rint(values / step), -_STEPS, _STEPS) * step - values).mean(axis=0, dtype=np.float64)
+        rounded = function(np.clip(np.rint(values / step), -_STEPS, _STEPS))
+        error = np.square(np.rint(rounded) * step - wanted).mean(axis=0, dtype=np.float64)
         best = np.where(error < best_error, largest * clip, best)
         best_error = np.minimum(error, best_error)
     return best

@@ -43,9 +43,15 @@ def layer_plans(network: FloatNetwork, bits: float, engine: EngineConfig,
     for number, layer in enumerate(network):
         storage = Storage(engine.block_outputs, engine.bus_bits, engine.levels,
                           multipliers=not layer.function.is_identity or number < len(network) - 1,
-                          inputs=network.inputs if number == 0 else 0)
+                          inputs=network.inputs if number == 0 else 0, table=layer.function.needs_table)
         storages.append(_with_kind(storage, layer.name, per_layer.get(layer.name)))
     return storages, _budgets(network, bits, storages, per_layer)
+
+
+def layer_rates(network: FloatNetwork, bits: float, per_layer: Mapping[str, float | str]) -> list[float]:
+    """About how many bits a weight each layer gets: what is asked of it, 8 for dense8, or what the whole network may have."""
+    wanted = [per_layer.get(layer.name, bits) for layer in network]
+    return [8.0 if choice == Kind.DENSE8.value else bits if isinstance(choice, str) else float(choice) for choice in wanted]
 
 
 def _with_kind(storage: Storage, name: str, choice: float | str | None) -> Storage:

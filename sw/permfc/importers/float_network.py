@@ -65,6 +65,10 @@ class FloatLayer:
         """Value of the columns of the weight."""
         return self.weight.shape[1]
 
+    def sums(self, x: np.ndarray) -> np.ndarray:
+        """What the layer gives to its function, float32 [batch, M], for ``x`` float32 [batch, N]."""
+        return x @ self.weight.T + self.bias
+
 
 @dataclass(frozen=True, eq=False)
 class FloatNetwork:
@@ -117,7 +121,7 @@ class FloatNetwork:
         """What each layer receives and, last, the results: float32 [batch, ...] each, for ``x`` float [batch, inputs]."""
         values = [check_samples(x, self.inputs, "Input")]
         for layer in self.layers:
-            values.append(layer.function(values[-1] @ layer.weight.T + layer.bias))
+            values.append(layer.function(layer.sums(values[-1])))
         return values
 
     def predict(self, x: np.ndarray) -> np.ndarray:
