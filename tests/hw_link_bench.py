@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from hw_bench import stream_get, stream_put, wait
 from permfc.config import EngineConfig
-from permfc.device.link.protocol import ESCAPE, ESCAPE_XOR, FLAG, REPLY_HEADER, REQUEST_HEADER, Command, Status
+from permfc.device.link.protocol import ESCAPE, ESCAPE_XOR, FLAG, REPLY_HEADER, REQUEST_HEADER, Command, ReplyStatus
 from permfc.format import Control, Register
 from permfc_hw.link.config import LinkConfig
 
@@ -79,10 +79,10 @@ class Host:
         self.sequence = 0
 
     @property
-    def replies(self) -> list[tuple[int, Status, int, bytes]]:
+    def replies(self) -> list[tuple[int, ReplyStatus, int, bytes]]:
         """Value of all replies so far."""
         split = [(REPLY_HEADER.unpack(content[:REPLY_HEADER.size]), content[REPLY_HEADER.size:]) for content in contents(self.line)]
-        return [(sequence, Status(status), following, payload) for (sequence, status, following), payload in split]
+        return [(sequence, ReplyStatus(status), following, payload) for (sequence, status, following), payload in split]
 
     async def listen(self, ctx) -> None:
         """A background bench."""
@@ -97,7 +97,7 @@ class Host:
             await wait(ctx, 40)
         return self.replies[before:]
 
-    async def ask(self, ctx, command: Command, payload: bytes = b"", sequence: int | None = None) -> tuple[Status, bytes]:
+    async def ask(self, ctx, command: Command, payload: bytes = b"", sequence: int | None = None) -> tuple[ReplyStatus, bytes]:
         """A request with the next number, and the status and payload of its reply."""
         number = self.sequence if sequence is None else sequence
         (reply,) = await self.raw(ctx, request(number, command, payload), 1)
@@ -108,7 +108,7 @@ class Host:
     async def hello(self, ctx, nonce: bytes = b"abcd", sequence: int = 0) -> bytes:
         """Open the link; the payload of the reply."""
         status, payload = await self.ask(ctx, Command.HELLO, nonce, sequence)
-        assert status is Status.OK and payload[-4:] == nonce
+        assert status is ReplyStatus.OK and payload[-4:] == nonce
         return payload
 
 

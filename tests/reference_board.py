@@ -15,10 +15,9 @@ import numpy as np
 from permfc import image
 from permfc.config import EngineConfig
 from permfc.device.link.frames import FrameDecoder, encode
-from permfc.device.link.protocol import CRC_BYTES, LINK_VERSION, Command, Identity, Status
+from permfc.device.link.protocol import CRC_BYTES, LINK_VERSION, Command, Identity, ReplyStatus
 from permfc.errors import PermfcError
-from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
-from permfc.format import Status as EngineStatus
+from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register, Status
 from permfc.image import predicted_traffic
 
 CONFIG = EngineConfig(lanes=4, bus_bits=16)
@@ -71,7 +70,7 @@ class Engine:
         return self._stop(ErrorCode.NONE)
 
     def _stop(self, error: ErrorCode) -> None:
-        self.registers[Register.STATUS] = EngineStatus.DONE | error << 8
+        self.registers[Register.STATUS] = Status.DONE | error << 8
 
 
 class ReferenceBoard:
@@ -110,61 +109,61 @@ class ReferenceBoard:
             return self.last
         if self.opened and behind == 1:
             return self.last
-        status = Status.NOT_OPEN if not self.opened else Status.REPEATED if behind < 128 else Status.GAP
+        status = ReplyStatus.NOT_OPEN if not self.opened else ReplyStatus.REPEATED if behind < 128 else ReplyStatus.GAP
         return encode(bytes([sequence, status, self.next]))
 
-    def _execute(self, command: int, payload: bytes) -> tuple[Status, bytes]:
-        deeds: dict[int, Callable[[bytes], tuple[Status, bytes]]] = {
+    def _execute(self, command: int, payload: bytes) -> tuple[ReplyStatus, bytes]:
+        deeds: dict[int, Callable[[bytes], tuple[ReplyStatus, bytes]]] = {
             Command.HELLO: self._hello, Command.READ_REGISTER: self._read, Command.WRITE_REGISTER: self._write,
             Command.WRITE_MEMORY: self._write_memory, Command.CRC_MEMORY: self._crc, Command.SEND_INPUT: self._input,
             Command.WAIT: self._wait, Command.READ_OUTPUT: self._output,
         }
         if command not in deeds:
-            return Status.UNKNOWN_COMMAND, b""
+            return ReplyStatus.UNKNOWN_COMMAND, b""
         self.executed.append(Command(command))
         return deeds[command](payload)
 
-    def _hello(self, payload: bytes) -> tuple[Status, bytes]:
+    def _hello(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
         self.engine.clear()
-        return Status.OK, self.identity.pack() + payload[:4]
+        return ReplyStatus.OK, self.identity.pack() + payload[:4]
 
-    def _read(self, payload: bytes) -> tuple[Status, bytes]:
-        return Status.OK, struct.pack("<I", self.engine.registers[struct.unpack("<I", payload)[0]])
+    def _read(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
+        return ReplyStatus.OK, struct.pack("<I", self.engine.registers[struct.unpack("<I", payload)[0]])
 
-    def _write(self, payload: bytes) -> tuple[Status, bytes]:
+    def _write(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
         self.engine.write(*struct.unpack("<II", payload))
-        return Status.OK, b""
+        return ReplyStatus.OK, b""
 
-    def _write_memory(self, payload: bytes) -> tuple[Status, bytes]:
+    def _write_memory(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
         address, data = struct.unpack_from("<I", payload)[0], payload[4:]
         if not self.identity.memory_writable:
-            return Status.READ_ONLY, b""
+            return ReplyStatus.READ_ONLY, b""
         if address + len(data) > len(self.memory):
-            return Status.MEMORY_ERROR, b""
+            return ReplyStatus.MEMORY_ERROR, b""
         self.memory[address:address + len(data)] = data
-        return Status.OK, b""
+        return ReplyStatus.OK, b""
 
-    def _crc(self, payload: bytes) -> tuple[Status, bytes]:
+    def _crc(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
         begin, end = struct.unpack("<II", payload)
-        return Status.OK, struct.pack("<I", zlib.crc32(self.memory[begin:end]))
+        return ReplyStatus.OK, struct.pack("<I", zlib.crc32(self.memory[begin:end]))
 
-    def _input(self, payload: bytes) -> tuple[Status, bytes]:
+    def _input(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
         if self.engine.results.size:
-            return Status.BUSY, b""
+            return ReplyStatus.BUSY, b""
         self.engine.inputs += payload
-        return Status.OK, b""
+        return ReplyStatus.OK, b""
 
-    def _wait(self, payload: bytes) -> tuple[Status, bytes]:
+    def _wait(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
         if self.busy:
             self.busy -= 1
-            return Status.BUSY, b""
+            return ReplyStatus.BUSY, b""
         return self._read(struct.pack("<I", Register.STATUS))
 
-    def _output(self, payload: bytes) -> tuple[Status, bytes]:
+    def _output(self, payload: bytes) -> tuple[ReplyStatus, bytes]:
         count = (self.identity.largest_payload - 1) // 4
         some, rest = self.engine.results[:count], self.engine.results[count:]
         self.engine.results = rest
-        return Status.OK, some.tobytes() + bytes([some.size > 0 and not rest.size])
+        return ReplyStatus.OK, some.tobytes() + bytes([some.size > 0 and not rest.size])
 
 
 class DirectLine:

@@ -7,7 +7,7 @@ import pytest
 
 from networks import random_network
 from permfc.config import EngineConfig
-from permfc.device.base import Cost, Counters
+from permfc.device.base import Cost, Counts
 from permfc.device.engine import ERROR_SENTENCES, EngineDevice
 from permfc.errors import DeviceError
 from permfc.format import MAGIC, VERSION, Control, ErrorCode, Register
@@ -175,4 +175,4 @@ def test_cost_sums_the_counters_of_all_inputs() -> None:
 
 def test_counters_come_from_their_registers() -> None:
     device = FakeDevice(CYCLES=1, BEATS=2, SEGMENTS_FETCHED=3, SEGMENTS_SKIPPED=4, CYCLES_STARVED=5, CYCLES_STALLED=6)
-    assert device.counters() == Counters(1, 2, 3, 4, 5, 6)
+    assert device.counters() == Counts(1, 2, 3, 4, 5, 6)

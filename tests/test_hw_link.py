@@ -10,7 +10,7 @@ import pytest
 
 from hw_bench import run_bench, stream_get, stream_put, wait
 from hw_link_bench import CONFIG, LINK, Host, Memory, Registers, request
-from permfc.device.link.protocol import BYTES_PER_REQUEST, LINK_VERSION, Command, Identity, Status
+from permfc.device.link.protocol import BYTES_PER_REQUEST, LINK_VERSION, Command, Identity, ReplyStatus
 from permfc.format import VERSION, Register
 from permfc_hw.link import executor
 from permfc_hw.link.config import LinkConfig
@@ -60,8 +60,8 @@ def test_registers(bench):
         bench.registers.values[Register.STATUS] = 0
         await bench.host.hello(ctx)
         bench.registers.values[Register.STATUS] = 1  # registers are reached while the engine is busy
-        assert await bench.host.ask(ctx, Command.READ_REGISTER, u32(Register.CYCLES)) == (Status.OK, u32(0xDEAD7E7D))
-        assert await bench.host.ask(ctx, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, 0x12345000)) == (Status.OK, b"")
+        assert await bench.host.ask(ctx, Command.READ_REGISTER, u32(Register.CYCLES)) == (ReplyStatus.OK, u32(0xDEAD7E7D))
+        assert await bench.host.ask(ctx, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, 0x12345000)) == (ReplyStatus.OK, b"")
         assert bench.registers.writes[-1] == (Register.IMAGE_BASE, 0x12345000)
 
     bench.run(script)
@@ -75,10 +75,10 @@ def test_memory_by_the_byte(bench, address, size):
 
     async def script(ctx) -> None:
         await bench.host.hello(ctx)
-        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(address) + data) == (Status.OK, b"")
+        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(address) + data) == (ReplyStatus.OK, b"")
         assert bench.memory.data == expected
         for begin, end in ((0, 20), (address, address + size), (5, 6), (7, 7)):
-            assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(begin, end)) == (Status.OK, u32(zlib.crc32(expected[begin:end])))
+            assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(begin, end)) == (ReplyStatus.OK, u32(zlib.crc32(expected[begin:end])))
 
     bench.run(script)
 
@@ -88,10 +88,10 @@ def test_outside_of_the_memory(bench):
 
     async def script(ctx) -> None:
         await bench.host.hello(ctx)
-        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(end - 2) + b"abcd") == (Status.MEMORY_ERROR, b"")
+        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(end - 2) + b"abcd") == (ReplyStatus.MEMORY_ERROR, b"")
         assert bench.memory.data[-2:] == b"ab"
-        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(end - 9, end + 1)) == (Status.MEMORY_ERROR, b"")
-        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(end - 9, end)) == (Status.OK, u32(zlib.crc32(bench.memory.data[-9:])))
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(end - 9, end + 1)) == (ReplyStatus.MEMORY_ERROR, b"")
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(end - 9, end)) == (ReplyStatus.OK, u32(zlib.crc32(bench.memory.data[-9:])))
 
     bench.run(script)
 
@@ -109,11 +109,11 @@ def test_input_and_output(bench):
 
     async def script(ctx) -> None:
         await bench.host.hello(ctx)
-        assert await bench.host.ask(ctx, Command.SEND_INPUT, values) == (Status.OK, b"")
+        assert await bench.host.ask(ctx, Command.SEND_INPUT, values) == (ReplyStatus.OK, b"")
         bench.registers.busy_reads = 20
-        assert await bench.host.ask(ctx, Command.WAIT) == (Status.OK, u32(0x102))
+        assert await bench.host.ask(ctx, Command.WAIT) == (ReplyStatus.OK, u32(0x102))
         assert bench.registers.busy_reads == 0
-        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, u32(*results) + b"\1")
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (ReplyStatus.OK, u32(*results) + b"\1")
 
     bench.run(script, take_input)
 
@@ -131,8 +131,8 @@ def test_many_results_take_several_replies(bench):
         await bench.host.hello(ctx)
         ctx.set(bench.link.last, 0)
         await wait(ctx, 10)
-        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, u32(*results[:most]) + b"\0")
-        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, u32(*results[most:]) + b"\1")
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (ReplyStatus.OK, u32(*results[:most]) + b"\0")
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (ReplyStatus.OK, u32(*results[most:]) + b"\1")
 
     async def late(ctx) -> None:
         while not bench.host.replies:  # HELLO throws results away
@@ -145,19 +145,19 @@ def test_many_results_take_several_replies(bench):
 def test_a_request_is_executed_once(bench):
     async def script(ctx) -> None:
         host = bench.host
-        assert (await host.raw(ctx, request(0, Command.WAIT), 1))[0] == (0, Status.NOT_OPEN, 0, b"")
+        assert (await host.raw(ctx, request(0, Command.WAIT), 1))[0] == (0, ReplyStatus.NOT_OPEN, 0, b"")
         await host.hello(ctx, sequence=254)
         write = request(255, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, 0x1000))
         read = request(0, Command.READ_REGISTER, u32(Register.STATUS))
         ahead = request(2, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, 0x2000))
         replies = await host.raw(ctx, write + read + read + write + ahead + read, 6)
         assert replies == [
-            (255, Status.OK, 0, b""),
-            (0, Status.OK, 1, u32(0x102)),
-            (0, Status.OK, 1, u32(0x102)),
-            (255, Status.REPEATED, 1, b""),
-            (2, Status.GAP, 1, b""),
-            (0, Status.OK, 1, u32(0x102)),  # the last reply is still kept
+            (255, ReplyStatus.OK, 0, b""),
+            (0, ReplyStatus.OK, 1, u32(0x102)),
+            (0, ReplyStatus.OK, 1, u32(0x102)),
+            (255, ReplyStatus.REPEATED, 1, b""),
+            (2, ReplyStatus.GAP, 1, b""),
+            (0, ReplyStatus.OK, 1, u32(0x102)),  # the last reply is still kept
         ]
         assert len(bench.registers.writes) == 2  # HELLO's, and one
 
@@ -177,10 +177,10 @@ def test_what_is_not_a_request(bench):
             assert await host.raw(ctx, data, 0) == []
         await wait(ctx, 2000)
         assert bench.memory.data == before and len(host.replies) == 1
-        assert await host.ask(ctx, Command(3), good[2:9]) == (Status.OK, b"")
-        assert await host.raw(ctx, request(2, 200, b"??"), 1) == [(2, Status.UNKNOWN_COMMAND, 3, b"")]
-        assert await host.raw(ctx, request(3, Command.WRITE_REGISTER, u32(4)), 1) == [(3, Status.BAD_PAYLOAD, 4, b"")]
-        assert await host.raw(ctx, request(4, Command.WAIT, b"more"), 1) == [(4, Status.OK, 5, u32(0x102))]
+        assert await host.ask(ctx, Command(3), good[2:9]) == (ReplyStatus.OK, b"")
+        assert await host.raw(ctx, request(2, 200, b"??"), 1) == [(2, ReplyStatus.UNKNOWN_COMMAND, 3, b"")]
+        assert await host.raw(ctx, request(3, Command.WRITE_REGISTER, u32(4)), 1) == [(3, ReplyStatus.BAD_PAYLOAD, 4, b"")]
+        assert await host.raw(ctx, request(4, Command.WAIT, b"more"), 1) == [(4, ReplyStatus.OK, 5, u32(0x102))]
 
     bench.run(script)
 
@@ -203,11 +203,11 @@ def test_a_busy_engine_blocks_nothing(hasty):
         before = bytes(bench.memory.data)
         for command, payload in ((Command.WAIT, b""), (Command.WRITE_MEMORY, u32(0) + b"abc"), (Command.CRC_MEMORY, u32(0, 8)),
                                  (Command.READ_OUTPUT, b""), (Command.SEND_INPUT, b"123")):
-            assert await bench.host.ask(ctx, command, payload) == (Status.BUSY, b"")
-        assert await bench.host.ask(ctx, Command.HELLO, b"4321", 200) == (Status.BUSY, b"")
+            assert await bench.host.ask(ctx, command, payload) == (ReplyStatus.BUSY, b"")
+        assert await bench.host.ask(ctx, Command.HELLO, b"4321", 200) == (ReplyStatus.BUSY, b"")
         assert bench.host.sequence == 201 and bench.memory.data == before
         bench.registers.busy_reads = 3
-        assert await bench.host.ask(ctx, Command.WAIT) == (Status.OK, u32(0x102))
+        assert await bench.host.ask(ctx, Command.WAIT) == (ReplyStatus.OK, u32(0x102))
 
     bench.run(script)
 
@@ -217,9 +217,9 @@ def test_input_that_is_not_taken_and_results_that_do_not_come(hasty):
 
     async def script(ctx) -> None:
         await bench.host.hello(ctx)
-        assert await bench.host.ask(ctx, Command.SEND_INPUT, b"123") == (Status.BUSY, b"")
-        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (Status.OK, b"\0")
-        assert await bench.host.ask(ctx, Command.SEND_INPUT, b"") == (Status.OK, b"")
+        assert await bench.host.ask(ctx, Command.SEND_INPUT, b"123") == (ReplyStatus.BUSY, b"")
+        assert await bench.host.ask(ctx, Command.READ_OUTPUT) == (ReplyStatus.OK, b"\0")
+        assert await bench.host.ask(ctx, Command.SEND_INPUT, b"") == (ReplyStatus.OK, b"")
 
     bench.run(script)
 
@@ -248,10 +248,10 @@ def test_a_silent_memory(hasty, command, payload):
     async def script(ctx) -> None:
         await bench.host.hello(ctx)
         bench.memory.silent = True
-        assert await bench.host.ask(ctx, command, payload) == (Status.MEMORY_SILENT, b"")
+        assert await bench.host.ask(ctx, command, payload) == (ReplyStatus.MEMORY_SILENT, b"")
         bench.memory.silent = False  # what it answers now is an answer to the past
-        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(0, 8)) == (Status.MEMORY_SILENT, b"")
-        assert await bench.host.ask(ctx, Command.WAIT) == (Status.OK, u32(0x102))
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(0, 8)) == (ReplyStatus.MEMORY_SILENT, b"")
+        assert await bench.host.ask(ctx, Command.WAIT) == (ReplyStatus.OK, u32(0x102))
 
     bench.run(script)
 
@@ -262,8 +262,8 @@ def test_read_only_memory():
     async def script(ctx) -> None:
         assert not Identity.unpack(await bench.host.hello(ctx)).memory_writable
         before = bytes(bench.memory.data)
-        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(0) + b"abc") == (Status.READ_ONLY, b"")
-        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(0, 50)) == (Status.OK, u32(zlib.crc32(before[:50])))
+        assert await bench.host.ask(ctx, Command.WRITE_MEMORY, u32(0) + b"abc") == (ReplyStatus.READ_ONLY, b"")
+        assert await bench.host.ask(ctx, Command.CRC_MEMORY, u32(0, 50)) == (ReplyStatus.OK, u32(zlib.crc32(before[:50])))
 
     bench.run(script)
 
@@ -288,9 +288,9 @@ def test_the_receive_buffer_holds_what_it_promises(bench):
         bench.registers.busy_reads = 0
         while len(bench.host.replies) < 4:
             await wait(ctx, 40)
-        assert [(reply[0], reply[1]) for reply in bench.host.replies[1:]] == [(number, Status.OK) for number in (1, 2, 3)]
+        assert [(reply[0], reply[1]) for reply in bench.host.replies[1:]] == [(number, ReplyStatus.OK) for number in (1, 2, 3)]
         assert taken == [2] * sizes[0] + [3] * sizes[1]
-        assert await bench.host.raw(ctx, request(4, Command.WAIT), 1) == [(4, Status.OK, 5, u32(0x102))]
+        assert await bench.host.raw(ctx, request(4, Command.WAIT), 1) == [(4, ReplyStatus.OK, 5, u32(0x102))]
 
     bench.run(script, take, deadline=120_000)
 
@@ -305,7 +305,7 @@ def test_writes_keep_up_with_the_line(bench):
     async def script(ctx) -> None:
         await bench.host.hello(ctx)
         replies = await bench.host.raw(ctx, b"".join(requests), len(requests))
-        assert [reply[:2] for reply in replies] == [(number, Status.OK) for number in range(1, 4)]
+        assert [reply[:2] for reply in replies] == [(number, ReplyStatus.OK) for number in range(1, 4)]
         assert bench.memory.data.startswith(data)
 
     bench.run(script)

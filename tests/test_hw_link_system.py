@@ -12,7 +12,7 @@ from hw_link_bench import Host
 from networks import random_inputs, random_network
 from permfc import image
 from permfc.config import EngineConfig
-from permfc.device.link.protocol import Command, Status
+from permfc.device.link.protocol import Command, ReplyStatus
 from permfc.format import MAGIC, Control, ErrorCode, Register
 from permfc_hw.link.config import LinkConfig
 from permfc_hw.link.system import System
@@ -78,14 +78,14 @@ class AxiMemory:
 
 async def infer(ctx, host: Host, x: np.ndarray) -> np.ndarray:
     """A run as a driver does it, piece by piece."""
-    assert await host.ask(ctx, Command.SEND_INPUT, x.astype(np.int8).tobytes()) == (Status.OK, b"")
-    assert await host.ask(ctx, Command.WRITE_REGISTER, u32(Register.CONTROL, Control.START)) == (Status.OK, b"")
+    assert await host.ask(ctx, Command.SEND_INPUT, x.astype(np.int8).tobytes()) == (ReplyStatus.OK, b"")
+    assert await host.ask(ctx, Command.WRITE_REGISTER, u32(Register.CONTROL, Control.START)) == (ReplyStatus.OK, b"")
     status, payload = await host.ask(ctx, Command.WAIT)
-    assert status is Status.OK
+    assert status is ReplyStatus.OK
     error = int.from_bytes(payload, "little") >> 8 & 0xFF
     assert error == ErrorCode.NONE, ErrorCode(error)
     status, payload = await host.ask(ctx, Command.READ_OUTPUT)
-    assert status is Status.OK and payload[-1] == 1
+    assert status is ReplyStatus.OK and payload[-1] == 1
     return np.frombuffer(payload[:-1], "<i4")
 
 
@@ -100,13 +100,13 @@ def test_a_network_runs_behind_the_link():
 
     async def script(ctx) -> None:
         await host.hello(ctx)
-        assert await host.ask(ctx, Command.READ_REGISTER, u32(Register.ID)) == (Status.OK, u32(MAGIC))
-        assert await host.ask(ctx, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, LINK.image_address)) == (Status.OK, b"")
+        assert await host.ask(ctx, Command.READ_REGISTER, u32(Register.ID)) == (ReplyStatus.OK, u32(MAGIC))
+        assert await host.ask(ctx, Command.WRITE_REGISTER, u32(Register.IMAGE_BASE, LINK.image_address)) == (ReplyStatus.OK, b"")
         end = LINK.image_address + len(IMAGE)
         first, second = NETWORK.compute(inputs).tolist()
         assert (await infer(ctx, host, inputs[0])).tolist() == first
         # The memory's read channel changes hands between the engine and the link.
-        assert await host.ask(ctx, Command.CRC_MEMORY, u32(LINK.image_address, end)) == (Status.OK, u32(zlib.crc32(IMAGE)))
+        assert await host.ask(ctx, Command.CRC_MEMORY, u32(LINK.image_address, end)) == (ReplyStatus.OK, u32(zlib.crc32(IMAGE)))
         assert (await infer(ctx, host, inputs[1])).tolist() == second
 
     run(system, memory, host, script)
@@ -118,9 +118,9 @@ def test_memory_is_written_through_the_link():
 
     async def script(ctx) -> None:
         await host.hello(ctx)
-        assert await host.ask(ctx, Command.WRITE_MEMORY, u32(5) + IMAGE[:70]) == (Status.OK, b"")
+        assert await host.ask(ctx, Command.WRITE_MEMORY, u32(5) + IMAGE[:70]) == (ReplyStatus.OK, b"")
         assert memory.data == (bytes(5) + IMAGE[:70]).ljust(LINK.memory_bytes, b"\0")
-        assert await host.ask(ctx, Command.CRC_MEMORY, u32(5, 75)) == (Status.OK, u32(zlib.crc32(IMAGE[:70])))
+        assert await host.ask(ctx, Command.CRC_MEMORY, u32(5, 75)) == (ReplyStatus.OK, u32(zlib.crc32(IMAGE[:70])))
 
     run(system, memory, host, script)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 import permfc
-from permfc.device.base import Cost, Counters
+from permfc.device.base import Cost, Counts
 from permfc.errors import DeviceError
 
 from . import console, inputs
@@ -64,7 +64,7 @@ def run(
         raise DeviceError(f"{mismatches} of {golden.size} results differ from the golden model; run permfc selftest --device {device}")
 
 
-def _means(counted: list[Counters | None]) -> dict[str, float]:
+def _means(counted: list[Counts | None]) -> dict[str, float]:
     """The mean of each counter over the inputs; nothing where nothing counts."""
     rows = [asdict(counters) for counters in counted if counters]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}

@@ -8,9 +8,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
-from permfc.device.link.protocol import IDENTITY, PATIENCE_CYCLES, Command, Status
-from permfc.format import Control, Register
-from permfc.format import Status as EngineStatus
+from permfc.device.link.protocol import IDENTITY, PATIENCE_CYCLES, Command, ReplyStatus
+from permfc.format import Control, Register, Status
 
 from .config import LinkConfig
 from .operands import WORD_BYTES, Operands
@@ -76,8 +75,8 @@ class Executor(wiring.Component):
         self._command = Signal(Command)
         self._operands = Operands()
         self._count = Signal(range(2 * WORD_BYTES))  # bytes of arguments or of a word so far
-        self._outcome = Signal(Status)               # of the last request that was executed
-        self._refusal = Signal(Status)               # of the present one if it is not
+        self._outcome = Signal(ReplyStatus)          # of the last request that was executed
+        self._refusal = Signal(ReplyStatus)          # of the present one if it is not
         self._greeting = Signal()                    # the identity belongs to the reply
         self._ended = Signal()                       # the results' last is in the reply
         self._silent = Signal()                      # the memory owes an answer for good
@@ -112,16 +111,16 @@ class Executor(wiring.Component):
     def _is(self, *commands: Command) -> Signal:
         return self._command.matches(*commands)
 
-    def _finish(self, m: Module, status: Status = Status.OK) -> None:
+    def _finish(self, m: Module, status: ReplyStatus = ReplyStatus.OK) -> None:
         """The command is over; what is left of its payload is skipped."""
-        if status is not Status.OK:
+        if status is not ReplyStatus.OK:
             m.d.sync += self._outcome.eq(status)
         m.next = "Skip"
 
     def _reply(self, m: Module) -> None:
         m.d.comb += [
-            self.status.eq(Mux(self._refusal == Status.OK, self._outcome, self._refusal)),
-            self.with_payload.eq(self.status == Status.OK),
+            self.status.eq(Mux(self._refusal == ReplyStatus.OK, self._outcome, self._refusal)),
+            self.with_payload.eq(self.status == ReplyStatus.OK),
             self.first.eq(Mux(self._greeting, identity_address(self.link), 0)),
         ]
         with m.If(self.write_en):
@@ -171,17 +170,17 @@ class Executor(wiring.Component):
                     m.next = "Sequence"
         with m.State("Judge"):
             hello = known & self._is(Command.HELLO)
-            m.d.sync += [self._refusal.eq(Status.OK), self._count.eq(Mux(hello, WORD_BYTES, 0)), self._ended.eq(0)]
+            m.d.sync += [self._refusal.eq(ReplyStatus.OK), self._count.eq(Mux(hello, WORD_BYTES, 0)), self._ended.eq(0)]
             with m.If(hello | (opened & (behind == 0))):
                 m.d.sync += [
                     opened.eq(1),
                     self.next.eq(self.sequence + 1),
-                    self._outcome.eq(Status.OK),
+                    self._outcome.eq(ReplyStatus.OK),
                     self.write_address.eq(0),
                     self._greeting.eq(hello),
                 ]
                 with m.If(~known):
-                    self._finish(m, Status.UNKNOWN_COMMAND)
+                    self._finish(m, ReplyStatus.UNKNOWN_COMMAND)
                 with m.Elif(self._is(*TAKES_ADDRESS, *TAKES_VALUE)):
                     m.next = "Arguments"
                 with m.Else():
@@ -189,18 +188,18 @@ class Executor(wiring.Component):
             with m.Else():
                 m.next = "Skip"
                 with m.If(~opened):
-                    m.d.sync += self._refusal.eq(Status.NOT_OPEN)
+                    m.d.sync += self._refusal.eq(ReplyStatus.NOT_OPEN)
                 with m.Elif(behind[-1]):
-                    m.d.sync += self._refusal.eq(Status.GAP)
+                    m.d.sync += self._refusal.eq(ReplyStatus.GAP)
                 with m.Elif(behind != 1):
-                    m.d.sync += self._refusal.eq(Status.REPEATED)
+                    m.d.sync += self._refusal.eq(ReplyStatus.REPEATED)
 
     def _take_arguments(self, m: Module) -> None:
         entries, entry = self.entries, self.entries.payload
         with m.State("Arguments"):
             m.d.comb += entries.ready.eq(~entry.end)
             with m.If(entries.valid & entry.end):
-                self._finish(m, Status.BAD_PAYLOAD)
+                self._finish(m, ReplyStatus.BAD_PAYLOAD)
             with m.Elif(entries.valid):
                 m.d.sync += self._count.eq(self._count + 1)
                 m.d.comb += [self._operands.shift_value.eq(self._count[-1]), self._operands.shift_address.eq(~self._count[-1])]
@@ -234,11 +233,11 @@ class Executor(wiring.Component):
         with m.State("Judge Status"):
             m.d.comb += [self._waiting.eq(1), status.ready.eq(1), self.results.ready.eq(hello)]
             with m.If(status.valid):
-                with m.If((status.payload & EngineStatus.BUSY) == 0):
+                with m.If((status.payload & Status.BUSY) == 0):
                     m.d.comb += self._waiting.eq(0)  # what follows may take as long again
                     self._begin(m)
                 with m.Elif(self._gave_up):
-                    self._finish(m, Status.BUSY)
+                    self._finish(m, ReplyStatus.BUSY)
                 with m.Else():
                     m.next = "Ask Status"
 
@@ -257,12 +256,12 @@ class Executor(wiring.Component):
                 if self.link.memory_writable:
                     m.next = "Next Byte"
                 else:
-                    self._finish(m, Status.READ_ONLY)
+                    self._finish(m, ReplyStatus.READ_ONLY)
             with m.Case(Command.CRC_MEMORY):
                 m.d.comb += [self.crc_restart.eq(1), self._operands.go.eq(1)]
                 m.next = "Next Word"
         with m.If(self._silent & self._is(Command.WRITE_MEMORY, Command.CRC_MEMORY)):
-            self._finish(m, Status.MEMORY_SILENT)
+            self._finish(m, ReplyStatus.MEMORY_SILENT)
 
     def _access_registers(self, m: Module) -> None:
         registers = self.registers
@@ -308,7 +307,7 @@ class Executor(wiring.Component):
                 m.d.comb += [entries.ready.eq(1), self._operands.go.eq(1), self._operands.increment.eq(1)]
                 m.next = "Next Byte"
                 with m.If(memory.write_error.payload):
-                    self._finish(m, Status.MEMORY_ERROR)
+                    self._finish(m, ReplyStatus.MEMORY_ERROR)
             with m.Elif(self._gave_up):
                 m.d.sync += [channel.valid.eq(0) for channel in channels]
                 self._lose_memory(m)
@@ -316,7 +315,7 @@ class Executor(wiring.Component):
     def _lose_memory(self, m: Module) -> None:
         """An answer that comes now would be taken for that to a later question, so there is none."""
         m.d.sync += self._silent.eq(1)
-        self._finish(m, Status.MEMORY_SILENT)
+        self._finish(m, ReplyStatus.MEMORY_SILENT)
 
     def _digest_memory(self, m: Module) -> None:
         """The CRC takes the bytes of a word where the memory holds them, on its read data channel."""
@@ -344,7 +343,7 @@ class Executor(wiring.Component):
                 m.d.comb += memory.read_data.ready.eq(at_end | at_word | error)
                 m.next = "Digest"
                 with m.If(error):
-                    self._finish(m, Status.MEMORY_ERROR)
+                    self._finish(m, ReplyStatus.MEMORY_ERROR)
                 with m.Elif(at_end | at_word):
                     m.next = "Next Word"
 
@@ -359,7 +358,7 @@ class Executor(wiring.Component):
             with m.If(entries.valid & entries.payload.end):
                 self._finish(m)
             with m.Elif(self._gave_up):
-                self._finish(m, Status.BUSY)
+                self._finish(m, ReplyStatus.BUSY)
 
     def _read_output(self, m: Module) -> None:
         full = self.write_address == self.link.largest_payload - WORD_BYTES

@@ -20,14 +20,14 @@ REGISTER_PORT = wiring.Signature({
 """An AXI4-Lite master."""
 
 
-class WriteData(data.StructLayout):
+class WriteBeat(data.StructLayout):
     """A beat of the AXI W channel: a bus word, and which of its bytes are written."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__({"data": config.bus_bits, "strobe": config.bus_bytes})
 
 
-class ReadData(data.StructLayout):
+class ReadBeat(data.StructLayout):
     """A beat of the AXI R channel: a bus word, or an error."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -38,8 +38,8 @@ def memory_port(config: EngineConfig) -> wiring.Signature:
     """An AXI4 master that moves one bus word at a time. Addresses are those of whole words."""
     return wiring.Signature({
         "write_address": Out(stream.Signature(ADDRESS_BITS)),
-        "write_data": Out(stream.Signature(WriteData(config))),
+        "write_data": Out(stream.Signature(WriteBeat(config))),
         "write_error": In(stream.Signature(1)),
         "read_address": Out(stream.Signature(ADDRESS_BITS)),
-        "read_data": In(stream.Signature(ReadData(config))),
+        "read_data": In(stream.Signature(ReadBeat(config))),
     })

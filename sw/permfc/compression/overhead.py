@@ -17,7 +17,7 @@ class Storage:
 
     Members
     -------
-    block_outputs, word_bits : int
+    block_outputs, bus_bits : int
         Most outputs of a block, and the bus width.
     levels : int
         Most levels of a sequence; below 16, no feature is stored as dense8.
@@ -32,7 +32,7 @@ class Storage:
     """
 
     block_outputs: int
-    word_bits: int
+    bus_bits: int
     levels: int = MAX_LEVELS
     kinds: frozenset[Kind] = ANY_KIND
     multipliers: bool = True
@@ -50,7 +50,7 @@ class Storage:
 
     def whole_words(self, bits: int) -> int:
         """Bits of the words that hold ``bits``, an integer or an array."""
-        return words(bits, self.word_bits) * self.word_bits
+        return words(bits, self.bus_bits) * self.bus_bits
 
     def block_rows(self, outputs: int) -> list[slice]:
         """The outputs of each block."""
@@ -64,9 +64,9 @@ class Storage:
     def _block_bits(self, outputs: int, slots: int) -> int:
         regions = (BLOCK_HEADER.itemsize, CLASS_INFO.itemsize * slots, LEVEL_ENTRY.itemsize * MAX_LEVELS * slots, 2 * outputs,
                    2 * outputs * self.multipliers)
-        return 8 * sum(padded(size, self.word_bits // 8) for size in regions)
+        return 8 * sum(padded(size, self.bus_bits // 8) for size in regions)
 
 
-def fixed_bits(inputs: int, outputs: int, word_bits: int) -> int:
+def fixed_bits(inputs: int, outputs: int, bus_bits: int) -> int:
     """Bits of an image outside of its layers: its header, and the host section without the class numbers of the inputs."""
-    return 8 * (padded(IMAGE_HEADER.itemsize, word_bits // 8) + host_dtype(inputs, outputs, 0).itemsize + 1)
+    return 8 * (padded(IMAGE_HEADER.itemsize, bus_bits // 8) + host_dtype(inputs, outputs, 0).itemsize + 1)

@@ -68,7 +68,7 @@ def _with_kind(storage: Storage, name: str, choice: float | str | None) -> Stora
 def _budgets(network: FloatNetwork, bits: float, storages: list[Storage], per_layer: Mapping[str, float | str]) -> list[Budget]:
     """The layers with a target of their own, each alone, and all others together with what remains of the image."""
     least = [storage.header_bits(layer.outputs, 1) for storage, layer in zip(storages, network, strict=True)]
-    fixed = fixed_bits(network.inputs, network.outputs, storages[0].word_bits)
+    fixed = fixed_bits(network.inputs, network.outputs, storages[0].bus_bits)
     budgets, free, left = [], [], bits * network.weight_count - fixed
     for number, layer in enumerate(network):
         wanted = per_layer.get(layer.name)

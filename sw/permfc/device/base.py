@@ -68,7 +68,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Counters:
+class Counts:
     """What the engine counted for its last input.
 
     Members
@@ -111,7 +111,7 @@ class Device(abc.ABC):
     def cost(self) -> Cost:
         """What the last call of `run` cost. Raises DeviceError after `load`, and after a run that failed."""
 
-    def counters(self) -> Counters | None:
+    def counters(self) -> Counts | None:
         """What the engine counted for its last input; None where there is no engine that counts."""
         return None
 

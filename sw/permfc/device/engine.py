@@ -13,7 +13,7 @@ from ..config import EngineConfig
 from ..errors import ConfigError, DeviceError
 from ..format import MAGIC, VERSION, Control, ErrorCode, Register
 from ..progress import Progress
-from .base import RUN_SECONDS, CheckOutcome, Cost, Counters, Device
+from .base import RUN_SECONDS, CheckOutcome, Cost, Counts, Device
 from .checks import check_link
 from .placement import PlacedImage
 
@@ -104,8 +104,8 @@ class EngineDevice(Device):
         self.write_register(Register.CONTROL, Control.CLEAR)
         self.discard_output()
 
-    def counters(self) -> Counters:
-        return Counters(**{field.name: self.read_register(Register[field.name.upper()]) for field in fields(Counters)})
+    def counters(self) -> Counts:
+        return Counts(**{field.name: self.read_register(Register[field.name.upper()]) for field in fields(Counts)})
 
     def cost(self) -> Cost:
         if self._cost is None:

@@ -17,7 +17,7 @@ from ..progress import Progress
 from .base import CheckOutcome
 from .checks import check_memory
 from .engine import EngineDevice
-from .link.protocol import PATIENCE_CYCLES, Command, Identity, Status
+from .link.protocol import PATIENCE_CYCLES, Command, Identity, ReplyStatus
 from .link.serial_line import SerialLine
 from .link.session import MARGIN_SECONDS, TIMEOUT_SECONDS, Line, Refusal, Session
 
@@ -182,7 +182,7 @@ class SerialDevice(EngineDevice):
             try:
                 return _word(self._session.ask(Command.WAIT, waits=True))
             except Refusal as refusal:
-                if refusal.status != Status.BUSY:
+                if refusal.status != ReplyStatus.BUSY:
                     raise
             cycles += PATIENCE_CYCLES
             if cycles > limit:

@@ -97,7 +97,7 @@ class PermutedLinear(nn.Module):
     @property
     def capacities(self) -> projection.Capacities:
         """Value of what the segments hold, for as many outputs as are alive."""
-        return projection.capacities(int(self.alive.sum()), _LEVELS, size.WORD_BITS)
+        return projection.capacities(int(self.alive.sum()), _LEVELS, size.BUS_BITS)
 
     @property
     def packed(self) -> Tensor:
@@ -134,7 +134,7 @@ class PermutedLinear(nn.Module):
         if self.frozen:
             live = np.flatnonzero(words)
             places = self.place[largest[live]].numpy()
-            kept[live] += projection.extra(places, kept[live], table.rice[words[live]], words[live] * size.WORD_BITS, outputs, _LEVELS)
+            kept[live] += projection.extra(places, kept[live], table.rice[words[live]], words[live] * size.BUS_BITS, outputs, _LEVELS)
         chosen = torch.arange(most) < torch.from_numpy(kept)[:, None]
         return torch.zeros(self.weight.shape, dtype=torch.bool).scatter_(1, largest, chosen) & self.alive
 

@@ -35,7 +35,7 @@ class Capacities:
 
 
 @cache
-def capacities(outputs: int, levels_count: int, word_bits: int) -> Capacities:
+def capacities(outputs: int, levels_count: int, bus_bits: int) -> Capacities:
     """The capacities of the segments of a block.
 
     With n nonzero weights a segment takes at most ``n * (1 + l + level bits) + ((B - n + 2 * (2**l - 1)) >> l)`` bits (docs/format.md).
@@ -46,13 +46,13 @@ def capacities(outputs: int, levels_count: int, word_bits: int) -> Capacities:
         Outputs of the block, B.
     levels_count : int
         Nonzero levels, 1 to 4.
-    word_bits : int
+    bus_bits : int
     """
     nonzeros = np.arange(outputs + 1)
     rice = np.arange(most_rice(levels_count) + 1)[:, None]
     zeros = outputs - nonzeros + 2 * ((1 << rice) - 1) >> rice
     bits = nonzeros * (1 + rice + max(LEVEL_CODE_BITS[levels_count])) + zeros
-    sizes = np.maximum.accumulate(-(-bits.min(axis=0) // word_bits))
+    sizes = np.maximum.accumulate(-(-bits.min(axis=0) // bus_bits))
     most = np.searchsorted(sizes, np.arange(sizes[-1] + 1), side="right") - 1
     most = np.maximum(most, 0)
     most[0] = 0

@@ -121,7 +121,7 @@ def run_plan(name: str, plan: Plan, data: Dataset, output: Path, seed: int, prog
     output.mkdir(parents=True, exist_ok=True)
     trained = retrain(plan, data, output, seed, progress)
     limits = required(trained.network)
-    image_bytes = len(pack(trained.network, EngineConfig(bus_bits=size.WORD_BITS, **limits)))
+    image_bytes = len(pack(trained.network, EngineConfig(bus_bits=size.BUS_BITS, **limits)))
     result = Result(
         recipe=name,
         seed=seed,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, HostFlag, padded
 from ..image.host_section import host_dtype
 
-WORD_BITS = 16  # the narrowest bus wastes least
-WORD_BYTES = WORD_BITS // 8
+BUS_BITS = 16  # the narrowest bus wastes least
+WORD_BYTES = BUS_BITS // 8
 
 
 def overhead_bytes(shapes: Sequence[tuple[int, int]], classes: Sequence[int]) -> int:

@@ -22,7 +22,7 @@ class Reply:
     sequence : int
         Of the request.
     status : int
-        A value of :class:`permfc.device.link.protocol.Status`, or one that a newer board knows.
+        A value of :class:`permfc.device.link.protocol.ReplyStatus`, or one that a newer board knows.
     next : int
         Sequence number that the board executes next.
     payload : bytes

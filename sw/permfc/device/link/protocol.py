@@ -43,7 +43,7 @@ class Command(enum.IntEnum):
     READ_OUTPUT = 7     # nothing -> int32 values, then u8: 1 if the last of them ends the results
 
 
-class Status(enum.IntEnum):
+class ReplyStatus(enum.IntEnum):
     """Second byte of a reply. REPEATED, GAP and NOT_OPEN say that the request was not executed now; the others that it was, with what result."""
 
     OK = 0

@@ -12,7 +12,7 @@ from typing import Protocol
 from ...errors import DeviceError, LinkError, VersionError
 from ...format import VERSION
 from . import frames
-from .protocol import BOARD_NAME_BYTES, BYTES_PER_REQUEST, IDENTITY, LINK_VERSION, PATIENCE_CYCLES, REPLY_HEADER, Command, Identity, Status
+from .protocol import BOARD_NAME_BYTES, BYTES_PER_REQUEST, IDENTITY, LINK_VERSION, PATIENCE_CYCLES, REPLY_HEADER, Command, Identity, ReplyStatus
 from .window import SEQUENCES, Request, Window
 
 TIMEOUT_SECONDS = 5.0   # without progress until the board is given up
@@ -27,12 +27,12 @@ _NONCE = struct.Struct("<I")
 _VERSIONS = struct.Struct(f"<HH{BOARD_NAME_BYTES}s")  # what begins the identity in every version
 
 _REFUSALS: dict[int, str] = {
-    Status.UNKNOWN_COMMAND: "does not know the command",
-    Status.BAD_PAYLOAD: "found the request too short",
-    Status.READ_ONLY: "cannot write its memory",
-    Status.BUSY: "was busy",
-    Status.MEMORY_ERROR: "found an address outside of its memory",
-    Status.MEMORY_SILENT: "has a memory that does not answer; reset the board",
+    ReplyStatus.UNKNOWN_COMMAND: "does not know the command",
+    ReplyStatus.BAD_PAYLOAD: "found the request too short",
+    ReplyStatus.READ_ONLY: "cannot write its memory",
+    ReplyStatus.BUSY: "was busy",
+    ReplyStatus.MEMORY_ERROR: "found an address outside of its memory",
+    ReplyStatus.MEMORY_SILENT: "has a memory that does not answer; reset the board",
 }
 
 
@@ -143,9 +143,9 @@ class Session:
             window = Window([(Command.HELLO, nonce)], self._next, 0, lambda reply: reply.payload[-_NONCE.size:] in sent)
             sent[nonce] = self._send(window)
             reply = self._hear(window, min(time.monotonic() + patience, give_up))
-            if reply and reply.status == Status.OK:
+            if reply and reply.status == ReplyStatus.OK:
                 break
-            if reply and (reply.status != Status.BUSY or time.monotonic() > give_up):
+            if reply and (reply.status != ReplyStatus.BUSY or time.monotonic() > give_up):
                 self._next = reply.next
                 raise Refusal(self._name, Command.HELLO, reply.status)
             if reply is None and time.monotonic() >= give_up:
@@ -252,7 +252,7 @@ class Session:
 
     def _is_not_open(self, reply: frames.Reply) -> bool:
         """Whether a board that waits for HELLO answered; while we say HELLO that is a late answer to someone else."""
-        if reply.status != Status.NOT_OPEN:
+        if reply.status != ReplyStatus.NOT_OPEN:
             return False
         if self._known is None:
             return True

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .frames import Reply
-from .protocol import BYTES_PER_REQUEST, WINDOW, Command, Status
+from .protocol import BYTES_PER_REQUEST, WINDOW, Command, ReplyStatus
 
 SEQUENCES = 256
 
 Request = tuple[Command, bytes]
-NOT_EXECUTED = (Status.GAP, Status.NOT_OPEN)
+NOT_EXECUTED = (ReplyStatus.GAP, ReplyStatus.NOT_OPEN)
 
 
 class Window:
@@ -74,14 +74,14 @@ class Window:
     def concerns(self, reply: Reply) -> bool:
         """Whether a reply is to a request in flight, not a late one to an earlier request."""
         in_flight = (reply.sequence - self.next) % SEQUENCES < self.sent - self.done
-        return in_flight and (reply.status != Status.OK or self._accepts is None or self._accepts(reply))
+        return in_flight and (reply.status != ReplyStatus.OK or self._accepts is None or self._accepts(reply))
 
     def take(self, reply: Reply) -> bool:
         """What a reply that `concerns` this window says; True if it acknowledges any request."""
         acknowledged = (reply.next - self.next) % SEQUENCES
         if acknowledged > self.sent - self.done:
             return False
-        if reply.status not in (Status.OK, Status.REPEATED, *NOT_EXECUTED) and self.refused is None:
+        if reply.status not in (ReplyStatus.OK, ReplyStatus.REPEATED, *NOT_EXECUTED) and self.refused is None:
             number = self.done + (reply.sequence - self.next) % SEQUENCES
             self.refused, self._count = (self._requests[number][0], reply.status), self.sent
         self.done += acknowledged
@@ -92,11 +92,11 @@ class Window:
     def is_strange(self, reply: Reply) -> bool:
         """Whether the board refuses a request for its number and awaits one that was never sent: it has heard from someone else."""
         acknowledged = (reply.next - self.next) % SEQUENCES
-        return reply.status in (Status.GAP, Status.REPEATED) and acknowledged > self.sent - self.done
+        return reply.status in (ReplyStatus.GAP, ReplyStatus.REPEATED) and acknowledged > self.sent - self.done
 
     def is_gap(self, reply: Reply) -> bool:
         """Whether a reply is the first to say that a request was lost; those to the others in flight say it again."""
-        new = reply.status == Status.GAP and self._went_back != self.done
+        new = reply.status == ReplyStatus.GAP and self._went_back != self.done
         if new:
             self._went_back = self.done
         return new
