@@ -13,9 +13,8 @@ from ..importers.float_network import FloatLayer, FloatNetwork
 from .statistics import hidden_margin
 
 _ENTRIES = np.roll(np.arange(-128, 128), -128)  # the integer before the function of each entry: 0..127, then -128..-1
-_SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the way from the median to the extreme, at which a range may end
-_ROUNDS = 2             # of choosing one end of the range, then the other
-_MOST_VALUES = 1 << 14  # that ranges are tried on
+_SEARCHES = np.linspace(0.05, 0.95, 19), np.linspace(-0.04, 0.04, 9)  # how far an end of a range is moved inwards, in parts of the widest
+_MOST_VALUES = 1 << 12  # that ranges are tried on
 _WEIGHT_ERROR = 0.45    # of weights at no bits: what remains after b bits is this times 4 ** -b, over the results' power (docs/compression.md)
 _LEAST_ERROR = 7e-5     # of weights in int8
 _LEAST_RANGE = 1e-6     # of the values' magnitude, so that a constant has a range, too
@@ -158,7 +157,7 @@ def best_table(function: Function, sums: np.ndarray, weight: np.ndarray, price: 
         return float(weight @ np.square(table.results(values) * table.after + table.offset - wanted)) / spread
 
     def cost(table: Table) -> float:
-        return np.count_nonzero(table.results(values)) / len(values) + price * error(table)
+        return round(np.count_nonzero(table.results(values)) / len(values) + price * error(table), 3)  # of equals, the plainest
 
     return min((_over(function, *_best_range(function, values, offset, error), offset) for offset in (_OFFSETS if offsets else _OFFSETS[:1])),
                key=cost)
@@ -175,18 +174,16 @@ def _drawn(sums: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _best_range(function: Function, values: np.ndarray, offset: _Offset, error: Callable[[Table], float]) -> tuple[float, float]:
-    """The range of integers in front of the function that makes the least error: one end is chosen, then the other."""
-    middle = float(np.median(values))
-    extremes = float(values.min()), float(values.max())
-    low, high = extremes
-    for _ in range(_ROUNDS):
-        low = min(_ends(middle, extremes[0]), key=lambda end: error(_over(function, end, high, offset)))
-        high = min(_ends(middle, extremes[1]), key=lambda end: error(_over(function, low, end, offset)))
+    """The range of integers in front of the function that makes the least error: one end is chosen, then the other, then both again."""
+    least, most = float(values.min()), float(values.max())
+    low, high = least, most
+    for inwards in _SEARCHES:
+        moves = inwards * (most - least)
+        lows = [low, *np.clip(low + moves, least, high).tolist()]
+        low = min(lows, key=lambda end: error(_over(function, end, high, offset)))
+        highs = [high, *np.clip(high - moves, low, most).tolist()]
+        high = min(highs, key=lambda end: error(_over(function, low, end, offset)))
     return low, high
-
-
-def _ends(middle: float, extreme: float) -> list[float]:
-    return [middle + share * (extreme - middle) for share in _SHARES]
 
 
 def _over(function: Function, low: float, high: float, choose: _Offset) -> Table:
