@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -88,6 +88,58 @@ def test_normalised_inputs_are_folded(tmp_path):
     np.testing.assert_allclose(load_model(path).predict(X), (X * SCALE[:4] + SHIFT[:4]) @ W1.T + B1, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "inputs", "attributes", "name"), [
+    ("Clip", ["h", "zero"], {}, "ReLU"), ("Max", ["zero", "h"], {}, "ReLU"), ("Min", ["h", "six"], {}, "Clip(-inf, 6)"),
+    ("Clip", ["h", "zero", "six"], {}, "Clip(0, 6)"), ("LeakyRelu", ["h"], {"alpha": 0.25}, "LeakyReLU(0.25)"),
+    ("PRelu", ["h", "half"], {}, "LeakyReLU(0.5)"), ("Tanh", ["h"], {}, "Tanh"), ("Sigmoid", ["h"], {}, "Sigmoid"), ("Elu", ["h"], {}, "ELU(1)"),
+    ("Selu", ["h"], {}, "SELU"), ("Gelu", ["h"], {}, "GELU"), ("Gelu", ["h"], {"approximate": "tanh"}, "GELU(tanh)"),
+    ("HardSigmoid", ["h"], {}, "HardSigmoid(0.2, 0.5)"), ("HardSwish", ["h"], {}, "HardSwish"),
+    ("Softplus", ["h"], {}, "Softplus"),
+])
+def test_functions_between_layers(tmp_path, kind, inputs, attributes, name):
+    from onnx.reference import ReferenceEvaluator
+
+    path = onnx_model(tmp_path, [*HEAD, (kind, inputs, "r", attributes), TAIL[1]],
+                      CONSTANTS | {"zero": np.float32(0), "six": np.float32(6), "half": np.float32(.5)})
+    network = load_model(path)
+    assert network.layers[0].function.name == name
+    np.testing.assert_allclose(network.predict(X), ReferenceEvaluator(str(path)).run(None, {"x": X})[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [
+    [("Mul", ["g", "v"], "h")], [("Sub", ["v", "g"], "m"), ("Div", ["m", "half"], "h")], [("Mul", ["half", "g"], "m"), ("Sub", ["m", "v"], "h")],
+])
+@pytest.mark.parametrize("behind", [False, True])
+def test_constant_factors_and_offsets_are_folded(tmp_path, steps, behind):
+    """Into the layer before them or, behind a ReLU, into the next one."""
+    from onnx.reference import ReferenceEvaluator
+
+    constants = CONSTANTS | {"v": NORM["gamma"], "half": np.float32(.5)}
+    nodes = [(kind, inputs, output, {}) for kind, inputs, output in steps]
+    if behind:
+        chain = [("Gemm", ["x", "w1", "b1"], "f", {"transB": 1}), ("Relu", ["f"], "g", {}), *nodes, ("Gemm", ["h", "w2", "b2"], "y", {"transB": 1})]
+    else:
+        chain = [("Gemm", ["x", "w1", "b1"], "g", {"transB": 1}), *nodes, *TAIL]
+    path = onnx_model(tmp_path, chain, constants)
+    network = load_model(path)
+    assert [layer.function for layer in network][0] is RELU and network.notes == ()
+    np.testing.assert_allclose(network.predict(X), ReferenceEvaluator(str(path)).run(None, {"x": X})[0], atol=1e-5)
+
+
+def test_constant_factors_in_front_of_the_first_layer_are_folded(tmp_path):
+    path = onnx_model(tmp_path, [("Sub", ["x", "half"], "d", {}), ("Div", ["d", "v"], "n", {}), ("Gemm", ["n", "w1", "b1"], "y", {"transB": 1})],
+                      CONSTANTS | {"v": NORM["gamma"][:4], "half": np.float32(.5)})
+    network = load_model(path)
+    assert network.notes == ()
+    np.testing.assert_allclose(network.predict(X), (X - .5) / NORM["gamma"][:4] @ W1.T + B1, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [("Gemm", ["x", "w1", "b1"], "h", {"transA": 1, "transB": 1}), ("MatMul", ["w1", "x"], "h", {})])
+def test_no_half_of_a_network_is_left_out_unasked(tmp_path, first):
+    with pytest.raises(ModelError, match=r"cannot be part of a fully connected network, but layer (Gemm|MatMul)_0 stands before or beside it"):
+        load_model(onnx_model(tmp_path, [first, *TAIL], CONSTANTS))
+
+
 @pytest.mark.parametrize("final", ["Softmax", "LogSoftmax", "Sigmoid"])
 def test_final_functions_are_left_to_the_host(tmp_path, final):
     last = [("Gemm", ["r", "w2", "b2"], "l", {"transB": 1}), (final, ["l"], "y", {})]
@@ -107,7 +159,7 @@ def test_convolutions_are_left_to_the_host(tmp_path):
     assert "What stands before layer Gemm_3 of" in network.notes[0] and "are the 4 features that the layer takes" in network.notes[0]
 
 
-THREE = [*HEAD, ("Relu", ["h"], "r", {}), ("Gemm", ["r", "fc2.weight", "b2"], "l", {"transB": 1}), ("Tanh", ["l"], "t", {}),
+THREE = [*HEAD, ("Relu", ["h"], "r", {}), ("Gemm", ["r", "fc2.weight", "b2"], "l", {"transB": 1}), ("Softmax", ["l"], "t", {}),
          ("Gemm", ["t", "fc3.weight"], "y", {"transB": 1})]
 THREE_CONSTANTS = CONSTANTS | {"fc2.weight": W2, "fc3.weight": W2.T.copy()}
 
@@ -122,10 +174,10 @@ def test_chosen_layers(tmp_path):
 
 
 @pytest.mark.parametrize(("layers", "text"), [
-    (None, r"Operator Tanh 'Tanh_3' of .* cannot be part .* but layer fc2 .*: name the layers to take, --layers fc3 .*"
+    (None, r"Operator Softmax 'Softmax_3' of .* cannot be part .* but layer fc2 .*: name the layers to take, --layers fc3 .*"
            r"there are Gemm_0 \[6, 4\], fc2 \[3, 6\], fc3 \[6, 3\]"),
     (["fc4"], r"has no fully connected layer 'fc4'; it has Gemm_0 \[6, 4\], fc2"),
-    (["fc2", "fc3"], r"Layers fc2,fc3 of .* are no chain, since Operator Tanh 'Tanh_3' stands between them"),
+    (["fc2", "fc3"], r"Layers fc2,fc3 of .* are no chain, since Operator Softmax 'Softmax_3' stands between them"),
     (["fc2", "Gemm_0"], r"Layers fc2,Gemm_0 of .* are no chain, since it does not come first"),
     (["Gemm_0", "fc3", "fc2"], r"are not consecutive: from the first to the last there are Gemm_0,fc2"),
 ])
@@ -230,14 +282,7 @@ def test_random_damage_is_a_model_error_or_harmless(tmp_path):
 
 def test_missing_package_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.onnx").write_bytes(b"")
-    real = builtins.__import__
-
-    def without_onnx(name, *arguments):
-        if name == "onnx":
-            raise ImportError(name)
-        return real(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without_onnx)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ToolError, match=r"needs onnx: pip install 'permfc\[onnx\]'"):
         load_model(tmp_path / "a.onnx")
 

@@ -56,8 +56,8 @@ def compress(
 ) -> None:
     """Compress a trained network, without retraining.
 
-    An ONNX graph of any kind becomes a whole network: its fully connected layers are compressed, onnxruntime runs the rest. With an output that
-    ends in .safetensors, one chain of fully connected layers is taken alone.
+    An ONNX graph of any kind, or a Keras or TensorFlow Lite file, becomes a whole network: its fully connected layers are compressed,
+    onnxruntime runs the rest. With an output that ends in .safetensors, one chain of fully connected layers is taken alone.
 
     The size is optimised for the engine's bus width, output blocks and levels; the result runs on any engine with large enough limits.
 

@@ -1,4 +1,4 @@
-"""``permfc compress`` of a whole network: an ONNX graph in, the network's file out."""
+"""``permfc compress`` of a whole network: a graph in, the network's file out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from permfc.errors import InputError
 from permfc.graph.compressing import compress_graph
 from permfc.graph.runtime import open_model
 from permfc.graph.values import Value
-from permfc.importers.onnx_file import load_onnx
+from permfc.importers import GRAPH_FILES, load_graph
 
 from . import console
 from .whole import describe, read_samples
@@ -18,7 +18,7 @@ from .whole import describe, read_samples
 
 def is_whole_network(model: Path, out: Path) -> bool:
     """Whether a command asks for a whole network: of a graph, and not into a model file."""
-    return model.suffix.lower() == ".onnx" and out.suffix != ".safetensors"
+    return model.suffix.lower() in GRAPH_FILES and out.suffix != ".safetensors"
 
 
 def compress_whole(model: Path, out: Path, bits: float, calibrate: Path | None, layers: list[str] | None, skip: list[str],
@@ -32,14 +32,14 @@ def compress_whole(model: Path, out: Path, bits: float, calibrate: Path | None, 
     ModelError
         If the model cannot be used.
     """
-    graph = load_onnx(model)
-    values = [Value(value.name, value.type, value.shape) for value in open_model(graph, str(model)).get_inputs()]
+    graph, source = load_graph(model)
+    values = [Value(value.name, value.type, value.shape) for value in open_model(graph, source).get_inputs()]
     if calibrate is None:
         raise InputError(f"Compressing all of {model} takes typical inputs, which show what reaches its layers: give them with --calibrate, "
                          f".npy or, for {', '.join(value.name for value in values)} by name, .npz")
     samples = read_samples(calibrate, values)
     with console.progress() as steps:
-        network = compress_graph(graph, samples, bits, source=str(model), layers=layers, skip=skip, per_layer=per_layer,
+        network = compress_graph(graph, samples, bits, source=source, layers=layers, skip=skip, per_layer=per_layer,
                                  config=config, progress=steps)
     network.save(out)
     describe(network, str(out), as_json)

@@ -170,8 +170,14 @@ def _check_values(node: NodeProto, weight: np.ndarray, bias: np.ndarray, view: G
 def _names(node: NodeProto) -> tuple[str, ...]:
     weight = node.input[1]
     module = weight.removesuffix(".weight")
-    names = (module if module != weight else node.name or node.output[0], node.name, node.output[0], weight)
+    names = (module if module != weight else _scope(node) or node.name or node.output[0], node.name, node.output[0], weight)
     return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _scope(node: NodeProto) -> str:
+    """The module that torch's exporter names in a node: ``encoder.fc1`` of ``/encoder/fc1/MatMul``."""
+    module, _, last = node.name.rpartition("/")
+    return module.strip("/").replace("/", ".") if node.name.startswith("/") and last.startswith(node.op_type) else ""
 
 
 def _fold(dense: Dense, view: GraphView) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ModelError
-from ..functions import RELU
 from .chain import Blocker, Role, Source, Step, Tail, read_tail
+from .onnx_functions import onnx_function
 from .quantised import dequantised
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-_FINAL = ("Softmax", "LogSoftmax", "Sigmoid")
+_FINAL = ("Softmax", "LogSoftmax")
 _PASS = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze")
+_AFFINE: dict[str, Callable[[np.ndarray, bool], tuple[np.ndarray, np.ndarray] | None]] = {  # (constant, whether it comes last)
+    "Add": lambda value, last: (np.ones_like(value), value),
+    "Sub": lambda value, last: (np.ones_like(value), -value) if last else (-np.ones_like(value), value),
+    "Mul": lambda value, last: (value, np.zeros_like(value)),
+    "Div": lambda value, last: (1 / value, np.zeros_like(value)) if last and value.all() else None,
+}
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -42,6 +48,7 @@ class _Graph:
         self.producers = {output: node for node in self.nodes for output in node.output}
         self.outputs = [value.name for value in model.graph.output]
         shapes = {names[0]: list(self._weight(node).shape) for node in self.nodes for names in [self._layer_names(node)] if names}
+        shapes |= {node.name or node.output[0]: list(shape) for node in self.nodes for shape in self._odd_shapes(node)}
         convolutional = any(node.op_type in ("Conv", "ConvTranspose", "QLinearConv") for node in self.nodes)
         self.source = Source(str(path), shapes, convolutional)
 
@@ -116,10 +123,11 @@ class _Graph:
             return Step(Role.PASS, label, cut=node.input[0])
         if node.op_type in _ROUNDING and (node.input[0] in self.producers or node.op_type == "QuantizeLinear"):
             return Step(Role.PASS, label, cut=node.input[0])  # to steps finer than the engine's, which has its own
-        if node.op_type == "Relu":
-            return Step(Role.FUNCTION, label, lambda chain: chain.function(label, RELU), cut=node.input[0], function=RELU)
-        if node.op_type == "Add":
-            return self._add(node, label)
+        function = onnx_function(node, attributes, self.constants)
+        if function is not None:
+            return Step(Role.FUNCTION, label, lambda chain: chain.function(label, function[0]), cut=function[1], function=function[0])
+        if node.op_type in _AFFINE:
+            return self._affine(node, label)
         if node.op_type == "BatchNormalization":
             return self._batch_norm(node, attributes, label)
         if self._layer_names(node):
@@ -136,6 +144,12 @@ class _Graph:
         module = weight.removesuffix(".weight")
         names = (module if module != weight else node.name or node.output[0], node.name, node.output[0], weight)
         return tuple(dict.fromkeys(name for name in names if name))
+
+    def _odd_shapes(self, node: NodeProto) -> Iterator[tuple[int, ...]]:
+        """The weight's shape of what is a fully connected layer but in no form that a chain takes: transposed, or W on the left."""
+        if node.op_type in ("Gemm", "MatMul") and not self._layer_names(node):
+            constants = [self.constants[name] for name in node.input[:2] if name in self.constants]
+            yield from (value.shape for value in constants[:1] if value.ndim == 2)
 
     def _weight(self, node: NodeProto) -> np.ndarray:
         """Of a fully connected layer, [outputs, inputs]."""
@@ -154,13 +168,17 @@ class _Graph:
             bias = np.broadcast_to(value.reshape(-1), len(weight))
         return Step(Role.LAYER, _label(node), lambda chain: chain.layer(names[0], weight, bias), weight.shape[1], names, node.input[0])
 
-    def _add(self, node: NodeProto, label: str) -> Step | None:
+    def _affine(self, node: NodeProto, label: str) -> Step | None:
+        """Add, Sub, Mul or Div with one constant."""
         variable = [name for name in node.input if name not in self.constants]
         constant = [self.constants[name] for name in node.input if name in self.constants]
         if len(variable) != 1 or len(constant) != 1 or constant[0].size != (constant[0].shape[-1] if constant[0].ndim else 1):
             return None
-        shift = constant[0].reshape(-1)
-        return Step(Role.AFFINE, label, lambda chain: chain.affine(label, np.ones_like(shift), shift), shift.size, cut=variable[0])
+        value = constant[0].reshape(-1)
+        factors = _AFFINE[node.op_type](value, node.input[0] == variable[0])
+        if factors is None or not np.isfinite(factors).all():
+            return None
+        return Step(Role.AFFINE, label, lambda chain: chain.affine(label, *factors), value.size, cut=variable[0])
 
     def _batch_norm(self, node: NodeProto, attributes: dict, label: str) -> Step | None:
         if attributes.get("training_mode", 0) or not all(name in self.constants for name in node.input[1:5]):

@@ -1,0 +1,114 @@
+"""Whole networks on the command line: compress, info, run, simulate and compare, and what is said about mistakes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from command_line import fail, succeed  # noqa: E402
+from graph_cases import graph, node, original, values  # noqa: E402
+from permfc.graph.values import relative_error  # noqa: E402
+from test_session import BITS, GRAPHS, LAYERS, SAMPLES, changed, exchange  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model of two chains, its inputs, and the network made of both by the command line."""
+    path = tmp_path_factory.mktemp("whole")
+    onnx.save(graph(GRAPHS["softmax"], LAYERS, {"x": ["n", 16]}), path / "net.onnx")
+    np.save(path / "x.npy", SAMPLES)
+    np.savez(path / "x.npz", x=SAMPLES)
+    (path / "kinds.json").write_text('{"fc1": "dense8", "fc2": "dense8"}')
+    said = succeed("compress", path / "net.onnx", "-o", path / "net", "--bits", BITS, "--calibrate", path / "x.npz",
+                   "--per-layer", path / "kinds.json", "--json").stdout
+    (path / "said.json").write_text(said)
+    return path
+
+
+def test_compress_tells_where_layers_run(folder):
+    told = json.loads((folder / "said.json").read_text())
+    assert [(layer["name"], layer["chain"]) for layer in told["layers"]] == [("fc1", "fc1"), ("fc2", "fc2")]
+    assert told["totals"]["relative_error"] < 0.03 and told["chains"] == {"fc1": [16, 24], "fc2": [24, 8]}
+    shown = succeed("info", folder / "net").stdout
+    assert "engine, chain fc1" in shown and "weights on the engine" in shown and "576 of 576 (100.0%)" in shown
+    assert json.loads(succeed("info", folder / "net", "--json").stdout)["layers"] == told["layers"]
+    assert json.loads(succeed("info", folder / "net", "--chain", "fc2", "--json").stdout)["weights"] == 192
+
+
+def test_run_gives_the_originals_results(folder):
+    told = json.loads(succeed("run", folder / "net", "--device", "golden", "-i", folder / "x.npy", "-o", folder / "y.npy", "--json").stdout)
+    assert told["mismatches"] == 0 and [(run["chain"], run["samples"]) for run in told["chains"]] == [("fc1", 40), ("fc2", 40)]
+    wanted = original(onnx.load(folder / "net.onnx"), {"x": SAMPLES})
+    assert relative_error([np.load(folder / "y.npy")], wanted) < 0.03
+    assert "fc2" in succeed("run", folder / "net", "--device", "golden", "-i", folder / "x.npy", "-o", folder / "y.npz").stdout
+    np.testing.assert_array_equal(np.load(folder / "y.npz")["y"], np.load(folder / "y.npy"))
+
+
+def test_skipped_layers_stay(folder, tmp_path):
+    shown = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy", "--skip", "fc1",
+                    "--per-layer", folder / "kinds.json").stdout
+    assert "host: left out by --skip" in shown
+
+
+def test_compare_takes_one_chain(folder):
+    assert "has 2 chains: choose one of fc1, fc2 with --chain" in fail("compare", folder / "net", "-i", folder / "x.npy")
+    told = json.loads(succeed("compare", folder / "net", "-i", folder / "x.npy", "--chain", "fc1", "--json").stdout)
+    assert any(layout["layout"] == "permfc" for layout in told["layouts"])
+    assert "has no chain 'fc9': choose one of fc1, fc2 with --chain" in fail("info", folder / "net", "--chain", "fc9")
+
+
+def test_mistakes(folder, tmp_path):
+    model, x, out = folder / "net.onnx", folder / "x.npy", tmp_path / "out"
+    assert "Compressing all of" in fail("compress", model, "-o", out) and "give them with --calibrate" in fail("compress", model, "-o", out)
+    assert "--max-drop is not for whole networks" in fail("compress", model, "-o", out, "--max-drop", 1, "--calibrate", x, "--labels", x)
+    assert "--skip is for whole networks" in fail("compress", model, "-o", f"{out}.safetensors", "--skip", "fc1", "--calibrate", x)
+    assert "has no fully connected layer 'fc9'; it has fc1 [24, 16]" in fail("compress", model, "-o", out, "--skip", "fc9", "--calibrate", x)
+    np.savez(tmp_path / "z.npz", z=SAMPLES)
+    assert "z.npz holds the arrays z, but the network takes the inputs x" in fail("compress", model, "-o", out, "--calibrate", tmp_path / "z.npz")
+    (tmp_path / "z.npz").write_bytes(b"PK nothing")
+    assert "z.npz is not a file that numpy.savez wrote" in fail("run", folder / "net", "--device", "golden", "-i", tmp_path / "z.npz")
+    assert "must have the shape [n, 16], not [40, 3]" in fail("run", folder / "net", "--device", "golden", "-i", saved(tmp_path, SAMPLES[:, :3]))
+    assert "No chain of" in fail("compress", model, "-o", out, "--calibrate", x, "--bits", 0.1)
+    assert "is written for one chain of a network: choose it with --chain" in fail(
+        "simulate", folder / "net", "-i", x, "--waves", tmp_path / "w.vcd")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.npy", "z.npz"]  # nothing half-written
+
+
+def saved(tmp_path, array):
+    np.save(tmp_path / "wrong.npy", array)
+    return tmp_path / "wrong.npy"
+
+
+def test_several_results_go_to_an_archive(tmp_path):
+    nodes = [node("Gemm", "x fc1.weight b1", "h", transB=1), node("Softmax", "h", "y")]
+    onnx.save(graph(nodes, LAYERS, {"x": ["n", 16]}, ("y", "h")), tmp_path / "net.onnx")
+    (tmp_path / "kinds.json").write_text('{"fc1": "dense8"}')
+    x = saved(tmp_path, SAMPLES)
+    succeed("compress", tmp_path / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", x, "--per-layer", tmp_path / "kinds.json")
+    assert "outputs y, h, which" in fail("run", tmp_path / "net", "--device", "golden", "-i", x, "-o", tmp_path / "y.npy")
+    succeed("run", tmp_path / "net", "--device", "golden", "-i", x, "-o", tmp_path / "y.npz")
+    assert {name: array.shape for name, array in np.load(tmp_path / "y.npz").items()} == {"y": (40, 24), "h": (40, 24)}
+
+
+def test_a_file_whose_parts_do_not_belong_together(folder, tmp_path):
+    (tmp_path / "net").write_bytes((folder / "net").read_bytes())
+    changed(tmp_path / "net", exchange)
+    assert "part chain0.safetensors does not belong to it" in fail("info", tmp_path / "net")
+
+
+def test_a_model_without_layers_is_refused(tmp_path):
+    onnx.save(graph([node("Relu", "x", "y")], {}, {"x": ["n", 16]}), tmp_path / "net.onnx")
+    x = saved(tmp_path, values(4, 16))
+    assert "has no fully connected layer that an engine can have" in fail("compress", tmp_path / "net.onnx", "-o", tmp_path / "net", "--calibrate", x)
+
+
+def test_every_chain_is_simulated(folder):
+    pytest.importorskip("permfc_sim")
+    told = json.loads(succeed("simulate", folder / "net", "-i", folder / "x.npy", "-o", folder / "s.npy", "--json").stdout)
+    assert [(name, run["inputs"], run["mismatches"]) for name, run in told["chains"].items()] == [("fc1", 40, 0), ("fc2", 40, 0)]
+    assert relative_error([np.load(folder / "s.npy")], original(onnx.load(folder / "net.onnx"), {"x": SAMPLES})) < 0.03
