@@ -10,7 +10,7 @@ from permfc.errors import InputError
 from permfc.graph.compressing import compress_graph
 from permfc.graph.runtime import open_model
 from permfc.graph.values import Value
-from permfc.importers.onnx_graph import load_onnx
+from permfc.importers.onnx_file import load_onnx
 
 from . import console
 from .whole import describe, read_samples
