@@ -257,6 +257,10 @@ def test_wrappers():
         assert permfc.torch.offload(wrapped, batches(10, 4)).layers[0].name == "0"
     with pytest.raises(ModelError, match=r"Submodule 0 is a DataParallel: take the module inside, `module`, in its place"):
         permfc.torch.offload(nn.Sequential(nn.DataParallel(model)), batches(10, 4))
+    inner = nn.Sequential(nn.Linear(4, 2))
+    inner[0]._compiled_call_impl = print  # what its method compile() sets
+    with pytest.raises(ModelError, match=r"Module 0 was compiled by its method compile\(\): take it as it was before"):
+        permfc.torch.offload(inner, batches(10, 4))
     with pytest.raises(ModelError, match=r"Module 0 is TorchScript, which has no modules"):
         permfc.torch.offload(nn.Sequential(torch.jit.ScriptModule()), batches(10, 4))
 

@@ -61,8 +61,8 @@ def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: 
     except ModelError as error:
         return LayerReport(**common, reason=str(error)), None
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
-    error = _error(network, small, rows[held] if held.any() else rows)
-    report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=_kinds(small), error=error)
+    change = _error(network, small, rows[held] if held.any() else rows)
+    report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=_kinds(small), error=change)
     return report, Group(name, small, places)
 
 
