@@ -92,7 +92,8 @@ def test_unusable_arrays(arrays, text):
 def test_unreadable_files(tmp_path):
     with pytest.raises(ModelError, match=r"absent\.npz does not exist"):
         load_model(tmp_path / "absent.npz")
-    with pytest.raises(ModelError, match=r"must be a file of type \.npz, \.safetensors, \.pt, \.pth, \.ckpt, \.pth\.tar, \.onnx, \.tflite, \.keras, .* not '\.bin'"):
+    with pytest.raises(ModelError, match=r"must be a file of type \.npz, \.safetensors, \.pt, \.pth, \.ckpt, \.pth\.tar, \.onnx, .*, "
+                                         r"\.json, not '\.bin'"):
         load_model(tmp_path / "net.bin")
     with pytest.raises(ModelError, match=r"not 'without an ending'"):
         load_model(tmp_path / "net")

@@ -302,3 +302,11 @@ def test_the_real_compressor(real):
         permfc.torch.offload(model, batches(20, 6), bits=0.1)
     with pytest.raises(InputError, match=r"Layer ParametrizedLinear: .* must be finite, but"):
         permfc.torch.offload(model, [torch.full((20, 6), torch.nan)], bits=64)
+
+
+def test_under_inference_mode():
+    model, x = Block(), torch.randn(2, 5, 16)
+    with torch.inference_mode():
+        offloaded = permfc.torch.offload(model, batches(4, 5, 16))
+        assert offloaded.layers[0].name == "query+key+value" and close(offloaded(x.clone()), model(x))
+    assert close(offloaded(x), model(x))

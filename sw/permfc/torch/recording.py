@@ -47,11 +47,12 @@ class _Tensors:
         self._count = 0
 
     def number(self, tensor: Tensor) -> int:
-        reference, version, number = self._known.get(id(tensor), (lambda: None, 0, 0))
-        if reference() is not tensor or version != tensor._version:
+        version = 0 if tensor.is_inference() else tensor._version  # under inference_mode torch does not count
+        reference, known, number = self._known.get(id(tensor), (lambda: None, 0, 0))
+        if reference() is not tensor or version != known:
             self._count += 1
             number = self._count
-            self._known[id(tensor)] = (weakref.ref(tensor), tensor._version, number)
+            self._known[id(tensor)] = (weakref.ref(tensor), version, number)
         return number
 
 
