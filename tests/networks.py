@@ -161,3 +161,11 @@ def bound_network(features: int, outputs: int, bits: int) -> tuple[Network, np.n
     bias = np.where(segments.weights()[0] < 0, rest, -rest).astype(np.int32)
     layer = Layer(features, outputs, outputs, ((segments,),), bias, np.ones(outputs, dtype=np.uint16), 1, False, True)
     return network_of([layer], rng), np.full((1, features), -128, dtype=np.int8)
+
+
+def longest_sparse(features: int, outputs: int) -> Network:
+    """One layer of sparse segments without zeros, with the Rice parameter that makes them as long as they can be: 8 bits an output."""
+    levels, indices = np.array([1, -2, 3, -4], dtype=np.int8), np.full((features, outputs), 4, dtype=np.uint8)
+    segments = Segments.sparse(0, levels, indices, most_rice(levels.size))
+    zeros, ones = np.zeros(outputs, dtype=np.int32), np.ones(outputs, dtype=np.uint16)
+    return network_of([Layer(features, outputs, outputs, ((segments,),), zeros, ones, 1, False, True)], np.random.default_rng(0))

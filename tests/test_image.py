@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networks import network_of, random_inputs, random_layer, random_network, random_segments
+from networks import longest_sparse, network_of, random_inputs, random_layer, random_network, random_segments
 from permfc import ConfigError, EngineConfig, InputError, InputSteps, Kind, Layer, Network, Segments
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, PAIR, BlockFlag, HostFlag, ImageFlag
 from permfc.image import pack, parse, predicted_traffic, required, size_report
@@ -287,23 +287,16 @@ def test_an_engine_without_tables():
         pack(TABLE, EngineConfig(tables=False, features=32))
 
 
-def full_sparse(features: int, outputs: int) -> Network:
-    """One layer of sparse segments without zeros, whose Rice parameter makes them as long as they can be: 8 bits an output."""
-    segments = Segments.sparse(0, np.array([1, 2, 3, 4], dtype=np.int8), np.full((features, outputs), 4, dtype=np.uint8), 5)
-    layer = Layer(features, outputs, outputs, ((segments,),), np.zeros(outputs, dtype=np.int32), np.ones(outputs, dtype=np.uint16), 1, False, True)
-    return network_of([layer], np.random.default_rng(0))
-
-
 def test_segments_that_a_lane_cannot_hold():
-    network = full_sparse(3, 100)
+    network = longest_sparse(3, 100)
     with pytest.raises(ConfigError, match=r"A sparse segment of features 0 to 2 in layer 0 takes 100 bytes, but a lane of this engine holds 64: "
                                           r"an EngineConfig with block_outputs=256 would fit \(--block-outputs 256\)"):
         pack(network, EngineConfig(block_outputs=128))
     assert required(network)["block_outputs"] == 256
     pack(network, EngineConfig(**required(network)))
-    pack(full_sparse(3, 64), EngineConfig(block_outputs=64, bus_bits=512))  # a word of 64 bytes
+    pack(longest_sparse(3, 64), EngineConfig(block_outputs=64, bus_bits=512))  # a word of 64 bytes
     with pytest.raises(ConfigError, match="takes 3000 bytes, .* and no engine has enough: compress the network with block_outputs of at most 2048"):
-        pack(full_sparse(1, 3000), EngineConfig(block_outputs=4096, features=4096))
+        pack(longest_sparse(1, 3000), EngineConfig(block_outputs=4096, features=4096))
 
 
 @settings(deadline=None)

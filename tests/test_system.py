@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine_cases import check_run, sane
-from networks import bound_network, random_inputs, random_network
+from networks import bound_network, longest_sparse, random_inputs, random_network
 from permfc.config import EngineConfig
+from permfc.errors import ConfigError
 from permfc.format import TABLE_BYTES, words
 from permfc.image import predicted_traffic
 from permfc.network import Kind, Network
@@ -52,6 +53,14 @@ def test_edges_of_shapes(engine: SimDevice, case: str) -> None:
         network = random_network(7, sizes, raw=raw, **options)
         engine.load(network)
         check_run(engine, network, random_inputs(8, sizes[0], batch=2))
+
+
+def test_segments_that_just_fit_a_lane(small_engine: SimDevice) -> None:
+    network = longest_sparse(5, small_engine.identify().segment_bytes)
+    small_engine.load(network)
+    check_run(small_engine, network, random_inputs(8, 5, batch=2))
+    with pytest.raises(ConfigError, match="takes 258 bytes, but a lane of this engine holds 256"):
+        small_engine.load(longest_sparse(5, 258))
 
 
 @pytest.mark.parametrize("density", [0.0, 0.02, 1.0])
