@@ -115,7 +115,8 @@ def test_flash_holds_several_images_that_pack_wrote(tmp_path: Path) -> None:
         x = random_inputs(1, network.inputs)
         np.testing.assert_array_equal(device.run(x, name), network.compute(x))
         assert figures["images"][name == "b"]["offset"] == device.networks[name].address - 4096
-    with pytest.raises(DeviceError, match="make a file of all networks, in the order in which they are loaded: permfc pack .* --tables; and program it"):
+    message = "make a file of all networks, in the order in which they are loaded: permfc pack .* --tables; and program it"
+    with pytest.raises(DeviceError, match=message):
         device.load({"b": other, "a": NETWORK})
 
 
