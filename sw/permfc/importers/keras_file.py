@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, PermfcError
 from .keras_graph import Description, Translator
 from .keras_layer import CURE
 from .keras_weights import Hdf5, weights_of
@@ -63,8 +63,9 @@ def keras_to_onnx(path: Path, weights: Path | None = None) -> ModelProto:
     path = Path(path)
     try:
         return _convert(path, _read(path, weights))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, OSError, RuntimeError) as error:
-        if isinstance(error, ModelError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError, OSError,
+            RuntimeError) as error:
+        if isinstance(error, PermfcError):
             raise
         raise ModelError(f"Model {path} is damaged, {error!r}: save it again with Keras") from error
 

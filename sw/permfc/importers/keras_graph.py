@@ -51,6 +51,7 @@ class Description:
 
     def __init__(self, model: object, file: str) -> None:
         self.file = file
+        self._inner: dict[str, Description] = {}
         if not isinstance(model, dict) or model.get("class_name") not in MODELS or _is_custom(model):
             kind = model.get("class_name") if isinstance(model, dict) else model
             raise ModelError(f"{file} describes a model of class {kind!r}, not one of {', '.join(MODELS)}: {CURE}")
@@ -65,6 +66,12 @@ class Description:
         self.entries = tuple(replace(entry, calls=tuple(_shift(call, shifted) for call in entry.calls)) for entry in entries)
         if len({entry.name for entry in self.entries}) < len(self.entries):
             self.damaged("two of its layers have the same name")
+
+    def inner(self, entry: Entry) -> Description:
+        """The description of a layer that is a model."""
+        if entry.name not in self._inner:
+            self._inner[entry.name] = Description(entry.config, self.file)
+        return self._inner[entry.name]
 
     @property
     def layers(self) -> list[tuple[str, str]]:
@@ -169,7 +176,16 @@ def _leaves(value: object) -> int:
 
 @dataclass(frozen=True)
 class Translator:
-    """What all layers of a file share on their way to ONNX."""
+    """What all layers of a file share on their way to ONNX.
+
+    Members
+    -------
+    file : str
+        Where they are from.
+    version : int
+        Of Keras.
+    builder : OnnxBuilder
+    """
 
     file: str
     version: int
@@ -185,7 +201,7 @@ class Translator:
         tensors = list(inputs)
         for entry in model.entries:
             if entry.kind != "InputLayer":
-                tensors = self._call(entry, weights, tensors, prefix)
+                tensors = self._call(model, entry, weights, tensors, prefix)
         return tensors
 
     def _functional(self, model: Description, weights: Weights, inputs: Sequence[Tensor], prefix: str) -> list[Tensor]:
@@ -195,15 +211,15 @@ class Translator:
             if (name, call) not in results:
                 entry = entries[name]
                 taken = [_pick(model, results, reference) for reference in entry.calls[call]]
-                results[name, call] = self._call(entry, weights, taken, prefix)
+                results[name, call] = self._call(model, entry, weights, taken, prefix)
         return [_pick(model, results, reference) for reference in model.ends("output_layers")]
 
-    def _call(self, entry: Entry, weights: Weights, inputs: list[Tensor], prefix: str) -> list[Tensor]:
+    def _call(self, parent: Description, entry: Entry, weights: Weights, inputs: list[Tensor], prefix: str) -> list[Tensor]:
         """The results of one layer, which may be a model."""
         if entry.kind not in MODELS:
             layer = KerasLayer(entry.name, entry.kind, entry.config, prefix + entry.name, self.file, self.version, self.builder, weights)
             return [translate(layer, inputs)]
-        model = Description(entry.config, self.file)
+        model = parent.inner(entry)
         return self.run(model, weights.inner(entry.name, model.layers), inputs, f"{prefix}{entry.name}/")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import h5py
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3, and the .keras files of Keras 2.12
+_PATIENCE = 60  # seconds that reading may take, besides one for each 10 MB
 _PLAIN, _RATIO = 1 << 20, 100  # bytes that need no justification, and how far a compressed array may expand
 
 
@@ -26,6 +29,7 @@ class Hdf5:
     def __init__(self, path: Path, content: bytes | None = None) -> None:
         self.path = path
         self._h5py = required("h5py", "keras", path)
+        survive(path, content)
         try:
             self.root = self._h5py.File(path if content is None else BytesIO(content), "r")
         except (OSError, ValueError, RuntimeError) as error:
@@ -64,6 +68,18 @@ class Hdf5:
             raise ModelError(f"{self.path} has not the {dataset.nbytes} bytes of {label}: it is damaged, copy it again")
 
 
+def survive(path: Path, content: bytes | None) -> None:
+    """Have a process of its own read the file first; ModelError if that crashes or does not end."""
+    command = [sys.executable, str(Path(__file__).with_name("hdf5_trial.py")), *([] if content is not None else [str(path)])]
+    size = path.stat().st_size
+    try:
+        ended = subprocess.run(command, input=content or b"", capture_output=True, timeout=_PATIENCE + size / 10e6, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        ended = False
+    if not ended:
+        raise ModelError(f"Model {path} is not a readable HDF5 file, HDF5's own library fails on it: copy it again, or save it again with Keras")
+
+
 class NumberedWeights:
     """Weights of Keras 3: a group for each layer, after its class, in which variables are counted.
 
@@ -79,6 +95,7 @@ class NumberedWeights:
         self._file = file
         containers = [found for name in _CONTAINERS if (found := file.group(group, name)) is not None]
         self._groups = self._by_name(containers[0], layers) if containers else {}
+        self._inner: dict[str, NumberedWeights] = {}
 
     def _by_name(self, container: h5py.Group, layers: Sequence[tuple[str, str]]) -> dict[str, h5py.Group]:
         """The group of each layer: the one that names it, or in older files the one at its place among those of its class."""
@@ -113,7 +130,9 @@ class NumberedWeights:
         """The weights of a model that is a layer of this one."""
         if model not in self._groups:
             raise ModelError(f"{self._file.path} has no weights of layer {model!r}: save model and weights again")
-        return NumberedWeights(self._file, self._groups[model], layers)
+        if model not in self._inner:
+            self._inner[model] = NumberedWeights(self._file, self._groups[model], layers)
+        return self._inner[model]
 
 
 class NamedWeights:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET, IR_VERSION = 20, 9  # the first with Gelu, and the oldest that goes with it
-_MOST_NODES = 100_000  # models within models that are called twice each grow without bound
+_MOST_NODES = 20_000  # models within models that are called twice each grow without bound
 
 
 class Tensor(NamedTuple):
@@ -41,15 +41,15 @@ class OnnxBuilder:
         self._nodes: list = []
         self._inputs: list = []
         self._constants: dict[str, np.ndarray] = {}
-        self._names: set[str] = set()
+        self._taken: dict[str, int] = {}  # names, and how often each was asked for
 
     def unique(self, name: str) -> str:
         """``name``, or that with a number if it is taken."""
-        found, count = name, 0
-        while not found or found in self._names:
-            count += 1
-            found = f"{name}_{count}"
-        self._names.add(found)
+        found = name
+        while not found or found in self._taken:
+            self._taken[name] = self._taken.get(name, 0) + 1
+            found = f"{name}_{self._taken[name]}"
+        self._taken[found] = 0
         return found
 
     def input(self, name: str, kind: np.dtype, shape: Sequence[int | str | None]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, PermfcError
 from .onnx_builder import OnnxBuilder, Tensor
 from .packages import required
 from .tflite_operators import Operator, translate
@@ -49,7 +49,7 @@ def tflite_to_onnx(path: Path) -> ModelProto:
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror}") from error
     except (struct.error, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        if isinstance(error, ModelError):
+        if isinstance(error, PermfcError):
             raise
         raise ModelError(f"Model {path} is not a whole TensorFlow Lite file, {error}: copy or convert it again") from error
 
