@@ -82,7 +82,7 @@ class Translation:
         self._values: dict[int, str] = {}  # in float
         self._constants: dict[tuple[TfliteTensor, str, bool], str] = {}
         self._bytes: dict[int, str] = {}  # of quantised tensors
-        self._operators = self._read_operators()
+        self._operators = [operator for operator in self._read_operators() if not self._folded(operator)]
         computed = [index for operator in self._operators for index in (*operator.inputs[:1], *operator.outputs) if index >= 0]
         self.free_batch = all(self.tensors(index).shape[:1] == (1,) for index in computed if self.tensors(index).data is None)
 
@@ -98,6 +98,15 @@ class Translation:
         self._budget.spend(4 * (len(inputs) + len(outputs)))
         kind = self._kind(table.OpcodeIndex())
         return Operator(kind, f"Operator {index} {kind} of {self._path}", table, inputs.tolist(), outputs.tolist(), self._schema)
+
+    def _folded(self, operator: Operator) -> bool:
+        """Whether an operator only widens a constant, as in files with float16 weights: its result is then that constant."""
+        if operator.kind != "DEQUANTIZE" or len(operator.inputs) != 1 or len(operator.outputs) != 1:
+            return False
+        source = self.tensors(operator.inputs[0])
+        if source.data is not None:
+            self._tensors[operator.outputs[0]] = source
+        return source.data is not None
 
     def _kind(self, index: int) -> str:
         """The name of an operator."""
