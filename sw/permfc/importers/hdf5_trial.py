@@ -1,6 +1,7 @@
 """Reads a whole HDF5 file, from standard input or under the given name, in a process of its own.
 
-HDF5's library crashes or loops for ever on some damaged files. What happens here first does not happen to the user's program.
+HDF5's library crashes or loops for ever on some damaged files. What happens here first does not happen
+to the user's program.
 This file is run, not imported, so that the process starts with h5py alone.
 """
 
@@ -16,7 +17,11 @@ def touch(item: object) -> None:
     """Read an object's attributes and, of a dataset that is as large as it claims, all values."""
     for name in item.attrs:
         item.attrs[name]
-    if hasattr(item, "shape") and not item.is_virtual and item.nbytes <= _PLAIN + _RATIO * item.id.get_storage_size():
+    if (
+        hasattr(item, "shape")
+        and not item.is_virtual
+        and item.nbytes <= _PLAIN + _RATIO * item.id.get_storage_size()
+    ):
         item[()]
 
 

@@ -59,7 +59,8 @@ class OnnxBuilder:
         return name
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """A constant; the same values under the same name are kept once, as for a layer that is called twice."""
+        """A constant; the same values under the same name are kept once, as for a layer that is called
+        twice."""
         known = self._constants.get(name)
         if known is not None and known.dtype == value.dtype and np.array_equal(known, value):
             return name
@@ -74,7 +75,10 @@ class OnnxBuilder:
     def node(self, kind: str, inputs: Sequence[str], name: str, **attributes: object) -> str:
         """An operator with one result, whose name is returned."""
         if len(self._nodes) >= _MOST_NODES:
-            raise ModelError(f"Model {self._path} has more than {_MOST_NODES} operators: it is damaged, or its parts call one another too often")
+            raise ModelError(
+                f"Model {self._path} has more than {_MOST_NODES} operators: it is damaged, or its "
+                f"parts call one another too often"
+            )
         name = self.unique(name)
         self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
@@ -85,7 +89,11 @@ class OnnxBuilder:
         self._finish([(name, tensor.name) for name, tensor, _ in outputs])
         values = [self._value(name, kind, tensor.shape) for name, tensor, kind in outputs]
         used = {name for node in self._nodes for name in node.input}
-        constants = [self._onnx.numpy_helper.from_array(value, name) for name, value in self._constants.items() if name in used]
+        constants = [
+            self._onnx.numpy_helper.from_array(value, name)
+            for name, value in self._constants.items()
+            if name in used
+        ]
         graph = helper.make_graph(self._nodes, self._path.stem, self._inputs, values, constants)
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="permfc")
