@@ -47,3 +47,9 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: set PERMFC_DATA to the folder with data sets and trained networks")
     return folder
+
+
+@pytest.fixture
+def no_trial(monkeypatch) -> None:
+    """HDF5 files are not tried in a process of their own first, which takes longer than most tests."""
+    monkeypatch.setattr("permfc.importers.keras_weights.survive", lambda path, content: None)

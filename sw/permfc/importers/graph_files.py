@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _READERS: dict[str, Callable[[Path], ModelProto]] = {
-    ".onnx": load_onnx, ".tflite": tflite_to_onnx, **dict.fromkeys((".keras", ".h5", ".hdf5", ".json"), keras_to_onnx),
+    ".onnx": load_onnx,
+    ".tflite": tflite_to_onnx,
+    **dict.fromkeys((".keras", ".h5", ".hdf5", ".json"), keras_to_onnx),
 }
 GRAPH_FILES = tuple(_READERS)  # endings
 
@@ -26,7 +28,8 @@ def load_graph(path: str | Path) -> tuple[ModelProto, str]:
     Parameters
     ----------
     path : str or Path
-        ``.onnx``; ``.keras``, ``.h5``, ``.hdf5``, or one of a pair of ``.json`` and weights, of Keras; ``.tflite``.
+        ``.onnx``; ``.keras``, ``.h5``, ``.hdf5``, or one of a pair of ``.json`` and weights, of Keras;
+        ``.tflite``.
 
     Raises
     ------
@@ -37,8 +40,11 @@ def load_graph(path: str | Path) -> tuple[ModelProto, str]:
     """
     path = Path(path)
     if path.suffix.lower() not in _READERS:
-        raise ModelError(f"Network {path} must be a file of type {', '.join(_READERS)}, not {path.suffix or 'without an ending'!r}: "
-                         "export others to ONNX")
+        raise ModelError(
+            f"Network {path} must be a file of type {', '.join(_READERS)}, not "
+            f"{path.suffix or 'without an ending'!r}: "
+            "export others to ONNX"
+        )
     if not path.is_file():
         raise ModelError(f"Model {path} does not exist")
     return _READERS[path.suffix.lower()](path), str(path)

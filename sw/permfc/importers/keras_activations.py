@@ -9,10 +9,21 @@ import numpy as np
 from .keras_layer import KerasLayer
 
 _OPERATORS: dict[str, tuple[str, dict[str, float]]] = {  # those with an operator of their own
-    "relu": ("Relu", {}), "tanh": ("Tanh", {}), "sigmoid": ("Sigmoid", {}), "softplus": ("Softplus", {}), "softsign": ("Softsign", {}),
-    "gelu": ("Gelu", {}), "elu": ("Elu", {}), "selu": ("Selu", {}), "exponential": ("Exp", {}), "mish": ("Mish", {}),
-    "hard_silu": ("HardSwish", {}), "hard_swish": ("HardSwish", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
-    "softmax": ("Softmax", {"axis": -1}), "log_softmax": ("LogSoftmax", {"axis": -1}),
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "softplus": ("Softplus", {}),
+    "softsign": ("Softsign", {}),
+    "gelu": ("Gelu", {}),
+    "elu": ("Elu", {}),
+    "selu": ("Selu", {}),
+    "exponential": ("Exp", {}),
+    "mish": ("Mish", {}),
+    "hard_silu": ("HardSwish", {}),
+    "hard_swish": ("HardSwish", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
+    "softmax": ("Softmax", {"axis": -1}),
+    "log_softmax": ("LogSoftmax", {"axis": -1}),
 }
 
 
@@ -30,7 +41,11 @@ def _hard_sigmoid(layer: KerasLayer, x: str) -> str:
 
 
 _COMPOSED: dict[str, Callable[[KerasLayer, str], str]] = {
-    "linear": lambda layer, x: x, "relu6": _relu6, "silu": _silu, "swish": _silu, "hard_sigmoid": _hard_sigmoid,
+    "linear": lambda layer, x: x,
+    "relu6": _relu6,
+    "silu": _silu,
+    "swish": _silu,
+    "hard_sigmoid": _hard_sigmoid,
 }
 
 
@@ -39,13 +54,16 @@ def by_name(layer: KerasLayer, name: str, x: str) -> str:
     if name in _COMPOSED:
         return _COMPOSED[name](layer, x)
     if name not in _OPERATORS:
-        layer.refuse(f"with the activation {name!r}, which is none of {', '.join(sorted({*_COMPOSED, *_OPERATORS}))}")
+        layer.refuse(
+            f"with the activation {name!r}, which is none of {', '.join(sorted({*_COMPOSED, *_OPERATORS}))}"
+        )
     operator, attributes = _OPERATORS[name]
     return layer.node(operator, [x], name, **attributes)
 
 
 def relu(layer: KerasLayer, x: str) -> str:
-    """The layer ReLU, with its bends: 0 up to the threshold but for the negative slope, then x, up to the greatest value."""
+    """The layer ReLU, with its bends: 0 up to the threshold but for the negative slope, then x, up to
+    the greatest value."""
     slope, threshold = layer.number("negative_slope", 0.0), layer.number("threshold", 0.0)
     top = None if layer.config.get("max_value") is None else layer.number("max_value")
     zero, limits = layer.builder.number(0), [] if top is None else [layer.builder.number(top)]
@@ -54,12 +72,20 @@ def relu(layer: KerasLayer, x: str) -> str:
         y = layer.node("Where", [above, x, zero], "cut")
         y = layer.node("Clip", [y, zero, *limits], "clip") if limits else y
     else:
-        y = layer.node("Clip", [x, zero, *limits], "clip") if limits else "" if slope else layer.node("Relu", [x])
+        y = (
+            layer.node("Clip", [x, zero, *limits], "clip")
+            if limits
+            else ""
+            if slope
+            else layer.node("Relu", [x])
+        )
     if not slope:
         return y
     if not y:
         return layer.node("LeakyRelu", [x], alpha=slope)
-    below = layer.node("Min", [layer.node("Sub", [x, layer.builder.number(threshold)], "shift"), zero], "below")
+    below = layer.node(
+        "Min", [layer.node("Sub", [x, layer.builder.number(threshold)], "shift"), zero], "below"
+    )
     return layer.node("Add", [y, layer.node("Mul", [below, layer.builder.number(slope)], "slope")])
 
 

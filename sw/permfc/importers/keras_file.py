@@ -1,4 +1,5 @@
-"""Models of Keras 2 and 3 as ONNX: ``.keras``, ``.h5``, and descriptions in ``.json`` with weights beside them.
+"""Models of Keras 2 and 3 as ONNX: ``.keras``, ``.h5``, and descriptions in ``.json`` with weights
+beside them.
 
 Descriptions are JSON and weights plain arrays; nothing in a file is executed.
 """
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, PermfcError
 from .keras_graph import Description, Translator
 from .keras_layer import CURE
 from .keras_weights import Hdf5, weights_of
@@ -22,9 +23,18 @@ from .onnx_builder import OnnxBuilder, Tensor
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_WEIGHTS = ("_weights.h5", ".weights.h5", ".h5", "_weights.hdf5", ".hdf5")  # what stands behind a description's name
+_WEIGHTS = (
+    "_weights.h5",
+    ".weights.h5",
+    ".h5",
+    "_weights.hdf5",
+    ".hdf5",
+)  # what stands behind a description's name
 _MOST_JSON = 64 << 20  # bytes; a layer takes about 1,000
-_RATIO, _PLAIN = 100, 16 << 20  # how far what is in an archive may expand, and bytes that need no justification
+_RATIO, _PLAIN = (
+    100,
+    16 << 20,
+)  # how far what is in an archive may expand, and bytes that need no justification
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -43,7 +53,8 @@ def keras_to_onnx(path: Path, weights: Path | None = None) -> ModelProto:
     Parameters
     ----------
     path : Path
-        ``.keras``, ``.h5`` or ``.hdf5`` with a whole model, or one of a pair: a description ``NAME.json`` (``model.to_json()``) and its weights
+        ``.keras``, ``.h5`` or ``.hdf5`` with a whole model, or one of a pair: a description
+        ``NAME.json`` (``model.to_json()``) and its weights
         ``NAME_weights.h5``, ``NAME.weights.h5`` or ``NAME.h5``.
     weights : Path, optional
         Of a description, if they are called otherwise.
@@ -63,8 +74,19 @@ def keras_to_onnx(path: Path, weights: Path | None = None) -> ModelProto:
     path = Path(path)
     try:
         return _convert(path, _read(path, weights))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, OSError, RuntimeError) as error:
-        if isinstance(error, ModelError):
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+    ) as error:
+        if isinstance(error, PermfcError):
             raise
         raise ModelError(f"Model {path} is damaged, {error!r}: save it again with Keras") from error
 
@@ -91,7 +113,9 @@ def _read_archive(path: Path) -> _Parts:
             metadata = _parse(_member(archive, "metadata.json", path, _MOST_JSON), path)
             content = _member(archive, "model.weights.h5", path, None)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ModelError(f"Model {path} is not a readable .keras file, {error}: save it again with model.save") from error
+        raise ModelError(
+            f"Model {path} is not a readable .keras file, {error}: save it again with model.save"
+        ) from error
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     return _Parts(model, _version(model, version), Hdf5(path, content))
 
@@ -99,7 +123,9 @@ def _read_archive(path: Path) -> _Parts:
 def _member(archive: zipfile.ZipFile, name: str, path: Path, most: int | None) -> bytes:
     """What is in an archive under ``name``, if it is of a size that can be true."""
     if name not in archive.namelist():
-        raise ModelError(f"Model {path} is not a readable .keras file, it has no {name}: save it again with model.save")
+        raise ModelError(
+            f"Model {path} is not a readable .keras file, it has no {name}: save it again with model.save"
+        )
     info = archive.getinfo(name)
     if info.file_size > (most or max(_PLAIN, _RATIO * info.compress_size)):
         raise ModelError(f"Model {path} is damaged: its {name} would take {info.file_size} bytes")
@@ -108,24 +134,31 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path, most: int | None) -
 
 def _read_pair(path: Path, weights: Path) -> _Parts:
     if path.stat().st_size > _MOST_JSON:
-        raise ModelError(f"Model {path} takes {path.stat().st_size} bytes, too much for the description of a model")
+        raise ModelError(
+            f"Model {path} takes {path.stat().st_size} bytes, too much for the description of a model"
+        )
     model = _parse(path.read_bytes(), path)
-    return _Parts(model, _version(model, model.get("keras_version") if isinstance(model, dict) else None), Hdf5(weights))
+    return _Parts(
+        model, _version(model, model.get("keras_version") if isinstance(model, dict) else None), Hdf5(weights)
+    )
 
 
 def _beside(path: Path) -> Path:
     """The weights of a description."""
     candidates = [path.with_name(path.stem + ending) for ending in _WEIGHTS]
     return next((found for found in candidates if found.is_file()), None) or _missing(
-        f"Model {path} is a description without weights: put them beside it as {candidates[0].name}")
+        f"Model {path} is a description without weights: put them beside it as {candidates[0].name}"
+    )
 
 
 def _description_beside(path: Path) -> Path:
     """The description of weights."""
-    names = [path.name[:-len(ending)] for ending in _WEIGHTS if path.name.endswith(ending)]
+    names = [path.name[: -len(ending)] for ending in _WEIGHTS if path.name.endswith(ending)]
     candidates = [path.with_name(f"{name}.json") for name in names if name]
     return next((found for found in candidates if found.is_file()), None) or _missing(
-        f"{path} holds weights without a description of their model: put model.to_json() beside it as {(names or [path.stem])[0]}.json")
+        f"{path} holds weights without a description of their model: put model.to_json() beside it as "
+        f"{(names or [path.stem])[0]}.json"
+    )
 
 
 def _missing(text: str) -> NoReturn:
@@ -136,7 +169,10 @@ def _parse(content: object, path: Path) -> object:
     try:
         return json.loads(content.decode("utf-8") if isinstance(content, bytes) else str(content))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"The description of the model in {path} is no JSON text, {error}: save the model again with Keras") from error
+        raise ModelError(
+            f"The description of the model in {path} is no JSON text, {error}: save the model again "
+            f"with Keras"
+        ) from error
 
 
 def _version(model: object, written: object) -> int:
@@ -152,12 +188,19 @@ def _convert(path: Path, parts: _Parts) -> ModelProto:
     model = Description(parts.model, str(path))
     weights = weights_of(parts.weights, model.layers)
     inputs = _chain_inputs(model, builder) if model.sequential else _inputs(model, builder)
-    names = [model.entries[-1].name] if model.sequential else [end.layer for end in model.ends("output_layers")]
+    names = (
+        [model.entries[-1].name] if model.sequential else [end.layer for end in model.ends("output_layers")]
+    )
     names = [builder.unique(name) for name in names]
     results = Translator(str(path), parts.version, builder).run(model, weights, inputs)
     if len(results) != len(names):
         model.damaged(f"it has {len(results)} results")
-    return builder.model([(name, _free(name, result), np.dtype(np.float32)) for name, result in zip(names, results, strict=True)])
+    return builder.model(
+        [
+            (name, _free(name, result), np.dtype(np.float32))
+            for name, result in zip(names, results, strict=True)
+        ]
+    )
 
 
 def _free(name: str, tensor: Tensor) -> Tensor:
@@ -174,18 +217,29 @@ def _inputs(model: Description, builder: OnnxBuilder) -> list[Tensor]:
     missing = next((end.layer for end in model.ends("input_layers") if end.layer not in configs), None)
     if missing:
         model.damaged(f"its input {missing!r} is no InputLayer")
-    return [_input(model, builder, end.layer, configs[end.layer], _shape_of(configs[end.layer])) for end in model.ends("input_layers")]
+    return [
+        _input(model, builder, end.layer, configs[end.layer], _shape_of(configs[end.layer]))
+        for end in model.ends("input_layers")
+    ]
 
 
 def _chain_inputs(model: Description, builder: OnnxBuilder) -> list[Tensor]:
-    """The input of a Sequential model, which may stand in its first layer or, of Keras 3, beside the layers."""
+    """The input of a Sequential model, which may stand in its first layer or, of Keras 3, beside the
+    layers."""
     first = model.entries[0]
-    inner = first.config.get("config", {}).get("layers") if "config" in first.config else None  # a model in the first place
-    inside = inner[0].get("config", {}) if isinstance(inner, list) and inner and isinstance(inner[0], dict) else {}
+    inner = (
+        first.config.get("config", {}).get("layers") if "config" in first.config else None
+    )  # a model in the first place
+    inside = (
+        inner[0].get("config", {}) if isinstance(inner, list) and inner and isinstance(inner[0], dict) else {}
+    )
     built = model.config.get("build_input_shape")  # with the batch of the first call, which is no limit
     shape = _shape_of(first.config) or ([None, *built[1:]] if built else _shape_of(inside))
     if shape is None:
-        raise ModelError(f"Model {model.file} does not tell the shape of its input: build it with keras.Input before saving, or {CURE}")
+        raise ModelError(
+            f"Model {model.file} does not tell the shape of its input: build it with keras.Input "
+            f"before saving, or {CURE}"
+        )
     name = first.name if first.kind == "InputLayer" else f"{first.name}_input"
     return [_input(model, builder, name, first.config if first.kind == "InputLayer" else {}, shape)]
 
@@ -199,9 +253,15 @@ def _input(model: Description, builder: OnnxBuilder, name: str, config: dict, sh
     kind = config.get("dtype") or "float32"
     if kind not in (*_FLOATS, *_INTEGERS):
         raise ModelError(f"Input {name!r} of {model.file} takes {kind!r}: {CURE}")
-    if not isinstance(shape, list) or not shape or not all(size is None or (type(size) is int and size > 0) for size in shape):
+    if (
+        not isinstance(shape, list)
+        or not shape
+        or not all(size is None or (type(size) is int and size > 0) for size in shape)
+    ):
         model.damaged(f"its input {name!r} has shape {shape!r}")
     given = np.dtype(np.float32 if kind in _FLOATS else kind)
     source = builder.input(name, given, [_size(name, axis, size) for axis, size in enumerate(shape)])
-    tensor = source if kind in _FLOATS else builder.node("Cast", [source], f"{name}/float", to=1)  # TensorProto.FLOAT
+    tensor = (
+        source if kind in _FLOATS else builder.node("Cast", [source], f"{name}/float", to=1)
+    )  # TensorProto.FLOAT
     return Tensor(tensor, tuple(shape))

@@ -47,7 +47,9 @@ class KerasLayer:
         raise ModelError(f"Layer {self.path!r} of {self.file} is a {self.kind} {what}: {CURE}")
 
     def damaged(self, what: str) -> NoReturn:
-        raise ModelError(f"Layer {self.path!r} of {self.file}, a {self.kind}, {what}: save the model again with Keras")
+        raise ModelError(
+            f"Layer {self.path!r} of {self.file}, a {self.kind}, {what}: save the model again with Keras"
+        )
 
     def number(self, key: str, default: float | None = None) -> float:
         """A number of the description."""
@@ -74,13 +76,18 @@ class KerasLayer:
         arrays = self.weights.read(self.name, {name: tuple(shape) for name, shape in variables.items()})
         for name, array in zip(variables, arrays, strict=True):
             if not np.isfinite(array).all():
-                raise ModelError(f"{name} of layer {self.path!r} of {self.file} holds NaN or infinite values: train the model again")
+                raise ModelError(
+                    f"{name} of layer {self.path!r} of {self.file} holds NaN or infinite values: "
+                    f"train the model again"
+                )
         return arrays
 
     def constant(self, name: str, value: np.ndarray) -> str:
         return self.builder.constant(f"{self.path}.{name}", np.ascontiguousarray(value, dtype=np.float32))
 
-    def node(self, operator: str, inputs: Sequence[str | Tensor], suffix: str = "", **attributes: object) -> str:
+    def node(
+        self, operator: str, inputs: Sequence[str | Tensor], suffix: str = "", **attributes: object
+    ) -> str:
         """An operator named after the layer."""
         names = [value.name if isinstance(value, Tensor) else value for value in inputs]
         return self.builder.node(operator, names, self.path + (f"/{suffix}" if suffix else ""), **attributes)

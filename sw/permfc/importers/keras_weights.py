@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import h5py
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3, and the .keras files of Keras 2.12
+_PATIENCE = 60  # seconds that reading may take, besides one for each 10 MB
 _PLAIN, _RATIO = 1 << 20, 100  # bytes that need no justification, and how far a compressed array may expand
 
 
@@ -26,10 +29,13 @@ class Hdf5:
     def __init__(self, path: Path, content: bytes | None = None) -> None:
         self.path = path
         self._h5py = required("h5py", "keras", path)
+        survive(path, content)
         try:
             self.root = self._h5py.File(path if content is None else BytesIO(content), "r")
         except (OSError, ValueError, RuntimeError) as error:
-            raise ModelError(f"Model {path} is not a readable HDF5 file: copy it again, or save it again with Keras") from error
+            raise ModelError(
+                f"Model {path} is not a readable HDF5 file: copy it again, or save it again with Keras"
+            ) from error
         self._budget = _PLAIN + _RATIO * (path.stat().st_size if content is None else len(content))
 
     def group(self, parent: h5py.Group, name: str) -> h5py.Group | None:
@@ -40,7 +46,9 @@ class Hdf5:
     def _inside(self, parent: h5py.Group, name: str) -> object:
         """A member that no link fetches from elsewhere."""
         for part in name.split("/"):
-            if not isinstance(parent, self._h5py.Group) or not isinstance(parent.get(part, getlink=True), self._h5py.HardLink):
+            if not isinstance(parent, self._h5py.Group) or not isinstance(
+                parent.get(part, getlink=True), self._h5py.HardLink
+            ):
                 return None
             parent = parent[part]
         return parent
@@ -51,17 +59,55 @@ class Hdf5:
         if not isinstance(found, self._h5py.Dataset):
             raise ModelError(f"{self.path} has no {label}: save model and weights again")
         if found.shape != tuple(shape):
-            raise ModelError(f"{label[0].upper()}{label[1:]} in {self.path} has shape {list(found.shape or ())}, but the model's description needs "
-                             f"{list(shape)}: give the weights that belong to this model")
+            raise ModelError(
+                f"{label[0].upper()}{label[1:]} in {self.path} has shape {list(found.shape or ())}, "
+                f"but the model's description needs "
+                f"{list(shape)}: give the weights that belong to this model"
+            )
         if found.dtype.kind not in "fiu" or found.is_virtual or found.external:
-            raise ModelError(f"{label[0].upper()}{label[1:]} in {self.path} is not a plain array of numbers, but {found.dtype}: save it as float32")
+            raise ModelError(
+                f"{label[0].upper()}{label[1:]} in {self.path} is not a plain array of numbers, but "
+                f"{found.dtype}: save it as float32"
+            )
         self._check_size(found, label)
         return found[()].astype(np.float32)
 
     def _check_size(self, dataset: h5py.Dataset, label: str) -> None:
         self._budget -= dataset.nbytes
-        if self._budget < 0 or (dataset.nbytes > _PLAIN and dataset.nbytes > _RATIO * dataset.id.get_storage_size()):
-            raise ModelError(f"{self.path} has not the {dataset.nbytes} bytes of {label}: it is damaged, copy it again")
+        if self._budget < 0 or (
+            dataset.nbytes > _PLAIN and dataset.nbytes > _RATIO * dataset.id.get_storage_size()
+        ):
+            raise ModelError(
+                f"{self.path} has not the {dataset.nbytes} bytes of {label}: it is damaged, copy it again"
+            )
+
+
+def survive(path: Path, content: bytes | None) -> None:
+    """Have a process of its own read the file first; ModelError if that crashes or does not end."""
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("hdf5_trial.py")),
+        *([] if content is not None else [str(path)]),
+    ]
+    size = path.stat().st_size
+    try:
+        ended = (
+            subprocess.run(
+                command,
+                input=content or b"",
+                capture_output=True,
+                timeout=_PATIENCE + size / 10e6,
+                check=False,
+            ).returncode
+            == 0
+        )
+    except subprocess.TimeoutExpired:
+        ended = False
+    if not ended:
+        raise ModelError(
+            f"Model {path} is not a readable HDF5 file, HDF5's own library fails on it: copy it "
+            f"again, or save it again with Keras"
+        )
 
 
 class NumberedWeights:
@@ -79,9 +125,11 @@ class NumberedWeights:
         self._file = file
         containers = [found for name in _CONTAINERS if (found := file.group(group, name)) is not None]
         self._groups = self._by_name(containers[0], layers) if containers else {}
+        self._inner: dict[str, NumberedWeights] = {}
 
     def _by_name(self, container: h5py.Group, layers: Sequence[tuple[str, str]]) -> dict[str, h5py.Group]:
-        """The group of each layer: the one that names it, or in older files the one at its place among those of its class."""
+        """The group of each layer: the one that names it, or in older files the one at its place among
+        those of its class."""
         counts: dict[str, int] = {}
         found, named = {}, self._named(container)
         for name, kind in layers:
@@ -95,29 +143,45 @@ class NumberedWeights:
     def _named(self, container: h5py.Group) -> dict[str, h5py.Group]:
         groups = [group for key in container if (group := self._file.group(container, key)) is not None]
         variables = [(self._file.group(group, "vars"), group) for group in groups]
-        return {_text(holder.attrs["name"]): group for holder, group in variables if holder is not None and "name" in holder.attrs}
+        return {
+            _text(holder.attrs["name"]): group
+            for holder, group in variables
+            if holder is not None and "name" in holder.attrs
+        }
 
     def read(self, layer: str, variables: dict[str, Sequence[int]]) -> list[np.ndarray]:
         """The variables of a layer, given with their shapes in Keras's order."""
         group = self._groups.get(layer)
         holder = None if group is None else self._file.group(group, "vars")
         if holder is None:
-            raise ModelError(f"{self._file.path} has no weights of layer {layer!r}: save model and weights again")
+            raise ModelError(
+                f"{self._file.path} has no weights of layer {layer!r}: save model and weights again"
+            )
         if len(holder) != len(variables):
-            raise ModelError(f"{self._file.path} has {len(holder)} arrays for layer {layer!r}, whose description needs {len(variables)} "
-                             f"({', '.join(variables)}): give the weights that belong to this model")
-        return [self._file.array(holder, str(index), shape, f"{name} of layer {layer!r}")
-                for index, (name, shape) in enumerate(variables.items())]
+            raise ModelError(
+                f"{self._file.path} has {len(holder)} arrays for layer {layer!r}, whose description "
+                f"needs {len(variables)} "
+                f"({', '.join(variables)}): give the weights that belong to this model"
+            )
+        return [
+            self._file.array(holder, str(index), shape, f"{name} of layer {layer!r}")
+            for index, (name, shape) in enumerate(variables.items())
+        ]
 
     def inner(self, model: str, layers: Sequence[tuple[str, str]]) -> NumberedWeights:
         """The weights of a model that is a layer of this one."""
         if model not in self._groups:
-            raise ModelError(f"{self._file.path} has no weights of layer {model!r}: save model and weights again")
-        return NumberedWeights(self._file, self._groups[model], layers)
+            raise ModelError(
+                f"{self._file.path} has no weights of layer {model!r}: save model and weights again"
+            )
+        if model not in self._inner:
+            self._inner[model] = NumberedWeights(self._file, self._groups[model], layers)
+        return self._inner[model]
 
 
 class NamedWeights:
-    """Weights of Keras 2 and of the .h5 files of Keras 3: a group for each layer, whose attribute names its arrays.
+    """Weights of Keras 2 and of the .h5 files of Keras 3: a group for each layer, whose attribute names
+    its arrays.
 
     ``prefix`` are the names of the models within which the layers lie, in the group of the outermost one.
     """
@@ -130,10 +194,16 @@ class NamedWeights:
         owner = self._prefix[0] if self._prefix else layer
         group = self._file.group(self._group, owner)
         if group is None:
-            raise ModelError(f"{self._file.path} has no weights of layer {layer!r}: save model and weights again")
+            raise ModelError(
+                f"{self._file.path} has no weights of layer {layer!r}: save model and weights again"
+            )
         names = [_text(name) for name in _split_attribute(group, "weight_names")]
-        return [self._file.array(group, self._choose(names, layer, variable), shape, f"{variable} of layer {layer!r}")
-                for variable, shape in variables.items()]
+        return [
+            self._file.array(
+                group, self._choose(names, layer, variable), shape, f"{variable} of layer {layer!r}"
+            )
+            for variable, shape in variables.items()
+        ]
 
     def _choose(self, names: list[str], layer: str, variable: str) -> str:
         """The name of a variable's array, as in dense/kernel:0 or model/dense/kernel."""
@@ -143,8 +213,10 @@ class NamedWeights:
         for model in self._prefix:
             found = [name for name in found if model in name.split("/")[:-1]] if len(found) > 1 else found
         if len(found) != 1:
-            raise ModelError(f"{self._file.path} has {len(found) or 'no'} arrays named {variable} for layer {layer!r}: "
-                             "save model and weights again")
+            raise ModelError(
+                f"{self._file.path} has {len(found) or 'no'} arrays named {variable} for layer {layer!r}: "
+                "save model and weights again"
+            )
         return found[0]
 
     def inner(self, model: str, layers: Sequence[tuple[str, str]]) -> NamedWeights:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET, IR_VERSION = 20, 9  # the first with Gelu, and the oldest that goes with it
-_MOST_NODES = 100_000  # models within models that are called twice each grow without bound
+_MOST_NODES = 20_000  # models within models that are called twice each grow without bound
 
 
 class Tensor(NamedTuple):
@@ -41,15 +41,15 @@ class OnnxBuilder:
         self._nodes: list = []
         self._inputs: list = []
         self._constants: dict[str, np.ndarray] = {}
-        self._names: set[str] = set()
+        self._taken: dict[str, int] = {}  # names, and how often each was asked for
 
     def unique(self, name: str) -> str:
         """``name``, or that with a number if it is taken."""
-        found, count = name, 0
-        while not found or found in self._names:
-            count += 1
-            found = f"{name}_{count}"
-        self._names.add(found)
+        found = name
+        while not found or found in self._taken:
+            self._taken[name] = self._taken.get(name, 0) + 1
+            found = f"{name}_{self._taken[name]}"
+        self._taken[found] = 0
         return found
 
     def input(self, name: str, kind: np.dtype, shape: Sequence[int | str | None]) -> str:
@@ -59,7 +59,8 @@ class OnnxBuilder:
         return name
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """A constant; the same values under the same name are kept once, as for a layer that is called twice."""
+        """A constant; the same values under the same name are kept once, as for a layer that is called
+        twice."""
         known = self._constants.get(name)
         if known is not None and known.dtype == value.dtype and np.array_equal(known, value):
             return name
@@ -74,7 +75,10 @@ class OnnxBuilder:
     def node(self, kind: str, inputs: Sequence[str], name: str, **attributes: object) -> str:
         """An operator with one result, whose name is returned."""
         if len(self._nodes) >= _MOST_NODES:
-            raise ModelError(f"Model {self._path} has more than {_MOST_NODES} operators: it is damaged, or its parts call one another too often")
+            raise ModelError(
+                f"Model {self._path} has more than {_MOST_NODES} operators: it is damaged, or its "
+                f"parts call one another too often"
+            )
         name = self.unique(name)
         self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
@@ -85,7 +89,11 @@ class OnnxBuilder:
         self._finish([(name, tensor.name) for name, tensor, _ in outputs])
         values = [self._value(name, kind, tensor.shape) for name, tensor, kind in outputs]
         used = {name for node in self._nodes for name in node.input}
-        constants = [self._onnx.numpy_helper.from_array(value, name) for name, value in self._constants.items() if name in used]
+        constants = [
+            self._onnx.numpy_helper.from_array(value, name)
+            for name, value in self._constants.items()
+            if name in used
+        ]
         graph = helper.make_graph(self._nodes, self._path.stem, self._inputs, values, constants)
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="permfc")

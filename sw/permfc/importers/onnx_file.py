@@ -13,8 +13,22 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 _FEWEST_INPUTS = {  # of operators whose inputs are read
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Dropout", "Flatten", "Squeeze", "Relu", "Transpose"), 1),
-    **dict.fromkeys(("Gemm", "MatMul", "Add", "Reshape", "QuantizeLinear", "DequantizeLinear"), 2), "BatchNormalization": 5,
+    **dict.fromkeys(
+        (
+            "Softmax",
+            "LogSoftmax",
+            "Sigmoid",
+            "Identity",
+            "Dropout",
+            "Flatten",
+            "Squeeze",
+            "Relu",
+            "Transpose",
+        ),
+        1,
+    ),
+    **dict.fromkeys(("Gemm", "MatMul", "Add", "Reshape", "QuantizeLinear", "DequantizeLinear"), 2),
+    "BatchNormalization": 5,
 }
 
 
@@ -37,7 +51,9 @@ def load_onnx(path: Path) -> ModelProto:
     except ModelError:
         raise
     except Exception as error:  # protobuf's own exceptions differ between its versions
-        raise ModelError(f"Model {path} is not a readable ONNX file: {(str(error).strip() or repr(error)).splitlines()[0]}") from error
+        raise ModelError(
+            f"Model {path} is not a readable ONNX file: {(str(error).strip() or repr(error)).splitlines()[0]}"
+        ) from error
     _check_nodes(model, path)
     return model
 
@@ -49,8 +65,11 @@ def _check_version(model: ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     if opset > newest or model.ir_version > onnx.IR_VERSION:
-        raise ModelError(f"Model {path} is of opset {opset} and format {model.ir_version}, newer than the {newest} and {onnx.IR_VERSION} that are "
-                         "installed: export it with opset 20, or pip install -U onnx onnxruntime")
+        raise ModelError(
+            f"Model {path} is of opset {opset} and format {model.ir_version}, newer than the {newest} "
+            f"and {onnx.IR_VERSION} that are "
+            "installed: export it with opset 20, or pip install -U onnx onnxruntime"
+        )
 
 
 def _check_beside(model: ModelProto, path: Path) -> None:
@@ -61,10 +80,19 @@ def _check_beside(model: ModelProto, path: Path) -> None:
         told = {entry.key: entry.value for entry in tensor.external_data}
         file = path.parent / told.get("location", "")
         if not file.is_file():
-            raise ModelError(f"Model {path} keeps its weights in {told.get('location')!r}, which is not beside it: copy both into one folder")
-        if not told.get("offset", "0").isdigit() or not told.get("length", "0").isdigit() or \
-                int(told.get("offset", 0)) + int(told.get("length", 0)) > file.stat().st_size:
-            raise ModelError(f"Weights {tensor.name!r} of {path} are not all in {file}, which has {file.stat().st_size} bytes: copy both files again")
+            raise ModelError(
+                f"Model {path} keeps its weights in {told.get('location')!r}, which is not beside it: "
+                f"copy both into one folder"
+            )
+        if (
+            not told.get("offset", "0").isdigit()
+            or not told.get("length", "0").isdigit()
+            or int(told.get("offset", 0)) + int(told.get("length", 0)) > file.stat().st_size
+        ):
+            raise ModelError(
+                f"Weights {tensor.name!r} of {path} are not all in {file}, which has "
+                f"{file.stat().st_size} bytes: copy both files again"
+            )
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -75,7 +103,10 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 def _check_nodes(model: ModelProto, path: Path) -> None:
     for node in model.graph.node:
         if len(node.input) < _FEWEST_INPUTS.get(node.op_type, 0) or not node.output:
-            raise ModelError(f"Operator {node.op_type} {node.name!r} of {path} has {len(node.input)} inputs and {len(node.output)} outputs: "
-                             "the file is damaged")
+            raise ModelError(
+                f"Operator {node.op_type} {node.name!r} of {path} has {len(node.input)} inputs and "
+                f"{len(node.output)} outputs: "
+                "the file is damaged"
+            )
     if not model.graph.output:
         raise ModelError(f"Model {path} is not a readable ONNX file: it has no graph with an output")

@@ -10,7 +10,8 @@ from ..errors import ToolError
 
 
 def required(package: str, extra: str, path: Path) -> ModuleType:
-    """The package ``package``, which reading ``path`` needs. Raises ToolError, with the name of the extra, if it is not installed."""
+    """The package ``package``, which reading ``path`` needs. Raises ToolError, with the name of the
+    extra, if it is not installed."""
     try:
         return import_module(package)
     except ImportError as error:

@@ -1,4 +1,5 @@
-"""Tensors of TensorFlow Lite files, read with bounds: a damaged file costs no more time or memory than a whole one of its length."""
+"""Tensors of TensorFlow Lite files, read with bounds: a damaged file costs no more time or memory than a
+whole one of its length."""
 
 from __future__ import annotations
 
@@ -12,13 +13,21 @@ import numpy as np
 from ..errors import ModelError
 
 CURE = "export the model to ONNX with tf2onnx, or with model.export(format='onnx') of Keras"
-_KINDS = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}
+_KINDS = {
+    "FLOAT32": np.float32,
+    "FLOAT16": np.float16,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+}
 QUANTISED = ("INT8", "UINT8")
 _SHARED = 4  # times that the same bytes of a file may be used, by constants that are equal
 
 
 class Budget:
-    """Bytes that may still be taken from a file; offsets that point to the same place again and again use it up."""
+    """Bytes that may still be taken from a file; offsets that point to the same place again and again
+    use it up."""
 
     def __init__(self, path: Path, length: int) -> None:
         self._path, self._left = path, _SHARED * length
@@ -26,7 +35,10 @@ class Budget:
     def spend(self, count: int) -> None:
         self._left -= count
         if self._left < 0:
-            raise ModelError(f"Model {self._path} is damaged: its parts take more than its length; copy or convert it again")
+            raise ModelError(
+                f"Model {self._path} is damaged: its parts take more than its length; copy or convert "
+                f"it again"
+            )
 
 
 class TfliteTensor:
@@ -44,7 +56,9 @@ class TfliteTensor:
         self._model, self._table, self._path, self._budget = model, table, path, budget
         self.name = (table.Name() or b"").decode("utf-8", "replace")
         budget.spend(len(self.name))
-        self.kind = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}.get(table.Type(), "UNKNOWN")
+        self.kind = {
+            code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")
+        }.get(table.Type(), "UNKNOWN")
         self.shape = tuple(vector(table.ShapeAsNumpy()).tolist())
         budget.spend(len(self.shape))
         if min(self.shape, default=1) < 0:
@@ -56,12 +70,18 @@ class TfliteTensor:
         raise ModelError(f"Tensor {self.name!r} of {self._path} {what}: {CURE}")
 
     def damaged(self, what: str) -> NoReturn:
-        raise ModelError(f"Tensor {self.name!r} of {self._path} {what}, so the file is damaged: copy or convert it again")
+        raise ModelError(
+            f"Tensor {self.name!r} of {self._path} {what}, so the file is damaged: copy or convert it again"
+        )
 
     @cached_property
     def data(self) -> np.ndarray | None:
         """Value of the constant as stored; None if the tensor is computed."""
-        buffer = self._model.Buffers(self._table.Buffer()) if 0 < self._table.Buffer() < self._model.BuffersLength() else None
+        buffer = (
+            self._model.Buffers(self._table.Buffer())
+            if 0 < self._table.Buffer() < self._model.BuffersLength()
+            else None
+        )
         content = np.empty(0, np.uint8) if buffer is None else vector(buffer.DataAsNumpy())
         if buffer is not None and not len(content) and buffer.Size():
             self.refuse("lies outside the file's tables, as in files of more than 2 GB")
@@ -123,10 +143,14 @@ class TfliteTensor:
         else:
             values = self._dequantised(stored, *self.quantisation)
         if not np.isfinite(values).all():
-            raise ModelError(f"Tensor {self.name!r} of {self._path} holds NaN or infinite values: train the model again")
+            raise ModelError(
+                f"Tensor {self.name!r} of {self._path} holds NaN or infinite values: train the model again"
+            )
         return values
 
-    def _dequantised(self, stored: np.ndarray, scales: np.ndarray, zeros: np.ndarray, axis: int) -> np.ndarray:
+    def _dequantised(
+        self, stored: np.ndarray, scales: np.ndarray, zeros: np.ndarray, axis: int
+    ) -> np.ndarray:
         if len(scales) > 1:
             if not 0 <= axis < stored.ndim or stored.shape[axis] != len(scales):
                 self.damaged(f"has {len(scales)} scales for dimension {axis} of {list(self.shape)}")
