@@ -108,6 +108,7 @@ def test_flash_holds_several_images_that_pack_wrote(tmp_path: Path) -> None:
     options = as_options(CONFIG.as_dict()).split()
     figures = json.loads(succeed("pack", *files, "-o", tmp_path / "all.img", *options, "--json").stdout)
     assert [image["file"] for image in figures["images"]] == [str(file) for file in files]
+    assert f"{files[0].name} is named twice; name each network once" in fail("pack", files[0], files[0], "-o", tmp_path / "twice.img")
     content = (tmp_path / "all.img").read_bytes()
     board.memory[4096:4096 + len(content)] = content
     device.load({"a": NETWORK, "b": other})

@@ -19,7 +19,8 @@ ChainName = Annotated[
     str | None, typer.Option("--chain", metavar="NAME", help="The chain of a whole network that is meant; permfc info lists them.")
 ]
 DeviceName = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="serial:PORT, serial:PORT@BAUD, sim, or sim:NAME=VALUE,... with parameters of the engine.")
+    str, typer.Option("--device", metavar="DEVICE", help="serial:PORT, serial:PORT@BAUD, sim, golden, or either of these with :NAME=VALUE,... "
+                                                         "for parameters of the engine.")
 ]
 Samples = Annotated[
     Path, typer.Option("--input", "-i", exists=True, dir_okay=False,

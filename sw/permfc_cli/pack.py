@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from permfc.device.placement import PlacedImage, joined, place
+from permfc.errors import ConfigError
 from permfc.files import write_file
 from permfc.image import model_file
 
@@ -38,6 +39,9 @@ def pack(
     - `permfc pack faces.safetensors words.safetensors -o flash.img --device up5k`
     """
     check_output(out, *networks)
+    twice = [file for number, file in enumerate(networks) if file in networks[:number]]
+    if twice:
+        raise ConfigError(f"{twice[0]} is named twice; name each network once")
     config = engine.config()
     images = place({str(file): model_file.load(file) for file in networks}, config, 0)
     write_file(out, joined(images.values()))
