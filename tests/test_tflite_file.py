@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from importer_cases import B1, B2, W1, W2, X, assert_expected
+from permfc.graph.values import relative_error, share_equal
 from permfc.importers import load_graph, load_model, quantised_ranges
 from permfc.importers.tflite_file import tflite_to_onnx
 from tflite_cases import (
@@ -185,3 +186,11 @@ def test_real_sines(data_folder, name):
     np.testing.assert_allclose(
         y, interpreted(path.read_bytes(), x, reference=True)[0], atol=1e-5 if name == "float" else 1
     )
+
+
+def test_bytes_are_numbers_that_may_be_a_step_off():
+    """A compressed int8 network is judged by its error, not by how many of its bytes are the same, as labels would be."""
+    wanted, found = [np.int8([100, -100])], [np.int8([101, -127])]
+    assert relative_error(found, wanted) == pytest.approx(np.sqrt(730 / 20_000))
+    assert share_equal(found, wanted) == 1
+    assert share_equal([np.int64([1, 2])], [np.int64([1, 3])]) == 0.5

@@ -119,12 +119,15 @@ def _filled(part: Feeds, size: int) -> dict[str, np.ndarray]:
 
 
 def relative_error(found: Iterable[np.ndarray], wanted: Iterable[np.ndarray]) -> float:
-    """Root mean square of the differences of all real-valued results over that of the results wanted; 0 if there are none."""
+    """Root mean square of the differences of all real-valued results over that of the results wanted; 0 if there are none.
+
+    Bytes are such results in steps, as a quantised network gives them.
+    """
     difference = power = 0.0
     for one, other in zip(found, wanted, strict=True):
-        if isinstance(other, np.ndarray) and other.dtype.kind == "f":
+        if isinstance(other, np.ndarray) and _is_real(other):
             finite = np.isfinite(other)
-            difference += float(np.square(one[finite].astype(np.float64) - other[finite]).sum())
+            difference += float(np.square(one[finite].astype(np.float64) - other[finite].astype(np.float64)).sum())
             power += float(np.square(other[finite], dtype=np.float64).sum())
     return float(np.sqrt(difference / power)) if power else float(np.sqrt(difference))
 
@@ -132,6 +135,11 @@ def relative_error(found: Iterable[np.ndarray], wanted: Iterable[np.ndarray]) ->
 def share_equal(found: Iterable[np.ndarray], wanted: Iterable[np.ndarray]) -> float:
     """Share of all results that are no real numbers, such as labels, that are equal; 1 if there are none."""
     pairs = [(np.asarray(one), np.asarray(other)) for one, other in zip(found, wanted, strict=True)
-             if isinstance(other, np.ndarray) and other.dtype.kind != "f"]
+             if isinstance(other, np.ndarray) and not _is_real(other)]
     total = sum(other.size for _, other in pairs)
     return sum(int(np.count_nonzero(one == other)) for one, other in pairs) / total if total else 1.0
+
+
+def _is_real(values: np.ndarray) -> bool:
+    """Whether values are numbers that may be a little off, and no labels."""
+    return values.dtype.kind == "f" or values.dtype in (np.int8, np.uint8)
