@@ -16,7 +16,7 @@ Kernel = Annotated[
 ]
 NetworkFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A compressed network or an image.")]
 ChainName = Annotated[
-    str | None, typer.Option("--chain", metavar="NAME", help="The chain of a whole network that is meant; permfc info lists them.")
+    str | None, typer.Option("--chain", metavar="NAME", help="The chain of a whole network that is meant, by a layer of it; permfc info lists them.")
 ]
 DeviceName = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="serial:PORT, serial:PORT@BAUD, sim, golden, or either of these with :NAME=VALUE,... "

@@ -57,14 +57,21 @@ def read_samples(path: Path, values: Sequence[Value]) -> dict[str, np.ndarray]:
 
 
 def chosen_chain(network: WholeNetwork, path: Path, chain: str | None) -> str:
-    """The name of the chain that a subcommand is about; InputError if it must be chosen or does not exist."""
+    """The name of the chain that a subcommand is about, by its own name or that of one of its layers.
+
+    Raises
+    ------
+    InputError
+        If it must be chosen or does not exist.
+    """
     names = list(network.chains)
     if chain is None and len(names) == 1:
         return names[0]
-    if chain not in names:
+    found = {row.name: row.chain for row in network.rows if row.chain} | dict(zip(names, names, strict=True))
+    if chain not in found:
         raise InputError(f"{path} has " + (f"no chain {chain!r}" if chain else f"{len(names)} chains") + f": choose one of {', '.join(names)} "
                          "with --chain")
-    return chain
+    return found[chain]
 
 
 def chain_samples(network: WholeNetwork, path: Path) -> dict[str, np.ndarray]:
