@@ -112,8 +112,8 @@ def _for_offset(layer: FloatLayer, offset: float) -> FloatLayer:
 
 def _widened(sums: np.ndarray, margin: float) -> np.ndarray:
     """Sums that are ``margin`` times as far from their median, for samples that are still to come."""
-    middle = np.median(sums)
-    return middle + margin * (sums - middle)
+    middle = float(np.median(sums))
+    return middle + float(margin) * (sums - middle)
 
 
 def _table(function: Function, sums: np.ndarray, following: FloatLayer | None, rate: float) -> Table | None:
@@ -166,11 +166,11 @@ def best_table(function: Function, sums: np.ndarray, weight: np.ndarray, price: 
 def _drawn(sums: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Some of the values, float64, and the share of each in the error; the extremes are among them."""
     weight = weight if weight.any() else np.ones_like(weight)
-    flat = sums.reshape(-1).astype(np.float64)
-    drawn = np.random.default_rng(0).permutation(flat.size)[:_MOST_VALUES]
+    flat = sums.reshape(-1)
+    drawn = np.arange(flat.size) if flat.size <= _MOST_VALUES else np.random.default_rng(0).integers(flat.size, size=_MOST_VALUES)
     drawn = np.concatenate([drawn, [flat.argmin(), flat.argmax()]])
     shares = weight[drawn % len(weight)]
-    return flat[drawn], shares / max(shares.sum(), 1e-30)
+    return flat[drawn].astype(np.float64), shares / max(shares.sum(), 1e-30)
 
 
 def _best_range(function: Function, values: np.ndarray, offset: _Offset, error: Callable[[Table], float]) -> tuple[float, float]:
