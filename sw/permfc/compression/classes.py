@@ -18,6 +18,10 @@ MOST_CLASSES = MAX_CLASSES - 3  # classes with sequences, beside an empty class 
 
 _SLOPES = np.geomspace(0.12, 8.0, 16)  # around the slope of a class, so that some choice just fills its last bus word
 
+_ROUNDS = 5        # of improvement before the cost is looked at
+_MOST_REPEATS = 4
+_SETTLED = 2e-3    # of the cost: less than that is not worth further rounds
+
 
 @dataclass(eq=False)
 class _Block:
@@ -110,6 +114,15 @@ class ClassFit:
             cost = self.reassign(slope)
         self.refit(slope)
         return self.stands_for * cost + slope * self._header_bits()
+
+    def settle(self, slope: float) -> float:
+        """``improve`` until that saves hardly anything; return the error + slope * bits."""
+        cost = self.improve(slope, _ROUNDS)
+        for _ in range(_MOST_REPEATS):
+            before, cost = cost, self.improve(slope, _ROUNDS)
+            if cost > (1.0 - _SETTLED) * before:
+                break
+        return cost
 
     def refit(self, slope: float) -> None:
         """Choose the best sequences for the assignment as it is."""

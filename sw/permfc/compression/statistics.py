@@ -15,7 +15,7 @@ from .covariance import unexplained_share
 INPUT_PEAK = 1.0          # without calibration data: inputs are assumed to lie in -1..1 or 0..1
 HIDDEN_MARGIN = 2.0       # without calibration data: hidden ranges are those of made-up inputs times this
 _ASSUMED_SAMPLES = 256
-_MOST_SAMPLES = 2048      # of calibration data, evenly spaced; more change nothing
+_MOST_SAMPLES = 8192      # of calibration data, evenly spaced
 _PRIOR_SAMPLES = 16.0     # how many samples a statistic needs to be half believed
 _MADE_UP_DOUBT = 0.3     # share of the average feature in every feature's statistics when samples are made up
 _PROBES = 2
@@ -50,7 +50,7 @@ class Statistics:
 
 
 def calibration_samples(calibration: np.ndarray, inputs: int) -> np.ndarray:
-    """At most 2048 evenly spaced samples, float32 [S, inputs]; InputError if the data are unusable."""
+    """At most 8192 evenly spaced samples, float32 [S, inputs]; InputError if the data are unusable."""
     samples = check_samples(calibration, inputs, "Calibration data")
     return samples[np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(np.int64))]
 
