@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES, padded, words
+from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES, HostFlag, padded, words
 from ..image.host_section import host_dtype
-from ..network import Kind, block_rows
+from ..network import InputSteps, Kind, block_rows
 
 ANY_KIND = frozenset(Kind)
 
@@ -67,6 +67,12 @@ class Storage:
         return 8 * sum(padded(size, self.bus_bits // 8) for size in regions)
 
 
+def step_bits(steps: InputSteps, inputs: int) -> int:
+    """Bits that an image needs for steps and offsets of its own for each input."""
+    kinds = (HostFlag.EXPONENTS if steps.exponents is not None else 0) | (HostFlag.ZEROS if steps.zeros is not None else 0)
+    return 8 * (host_dtype(inputs, 0, 0, HostFlag(kinds)).itemsize - host_dtype(inputs, 0, 0).itemsize)
+
+
 def fixed_bits(inputs: int, outputs: int, bus_bits: int) -> int:
-    """Bits of an image outside of its layers: its header, and the host section without the class numbers of the inputs."""
+    """Bits of an image outside of its layers: its header, and the host section without what it holds for each input."""
     return 8 * (padded(IMAGE_HEADER.itemsize, bus_bits // 8) + host_dtype(inputs, outputs, 0).itemsize + 1)

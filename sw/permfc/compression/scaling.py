@@ -13,6 +13,7 @@ import numpy as np
 
 from ..functions import Function
 from ..importers.float_network import FloatLayer, FloatNetwork
+from ..network import InputSteps
 from .overhead import Storage
 from .statistics import Statistics, importance
 from .tables import Table
@@ -51,12 +52,12 @@ class ScaledLayer:
 
 
 def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Sequence[Table | None], storages: Sequence[Storage],
-                 real_samples: int) -> list[ScaledLayer]:
+                 input_steps: InputSteps, real_samples: int) -> list[ScaledLayer]:
     """Scale all layers, so that the mean energy of a weight is 1; a common step behind a table is what that says."""
     scaled = []
     for number, (layer, stats) in enumerate(zip(network, statistics, strict=True)):
         if number == 0:
-            steps = input_steps(stats)
+            steps = input_steps.steps(layer.inputs)
         elif (table := tables[number - 1]) and table.common:
             steps = np.full(layer.inputs, table.after)
         else:
@@ -72,12 +73,6 @@ def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Se
             layer.rows *= np.sqrt(mean_energy)
             layer.weights /= np.float32(np.sqrt(mean_energy))
     return scaled
-
-
-def input_steps(statistics: Statistics) -> np.ndarray:
-    """The one step of all inputs of the network, repeated, float64 [N]."""
-    peak = float(statistics.peak.max())
-    return np.full(len(statistics.peak), (peak if peak > 0 else 1.0) / 127.0)
 
 
 def _bound(function: Function) -> float:
