@@ -138,7 +138,8 @@ class ClassFit:
             profiles = np.maximum.accumulate(np.einsum("ng,nb->gb", share, block.sorted_columns), axis=1)
             block.candidates = self._candidates(profiles, class_slopes[:, None] * _SLOPES)
             bits = self.storage.whole_words(block.candidates.bits)
-            costs.append(weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits)
+            cost = weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits
+            costs.append(np.where(bits <= self.storage.segment_bits, cost, np.inf))
         for block, choice in zip(self._blocks, self._cheapest(costs), strict=True):
             block.choice = choice
 
@@ -224,7 +225,8 @@ class ClassFit:
                 extra = (whole(block.candidates.bits) - whole(taken.bits)[:, None]) * sizes[:, None]
                 saved = weight[:, None] * (taken.error[:, None] - block.candidates.error)
                 same_kind = (block.candidates.rice == PREFIX) == (taken.rice == PREFIX)[:, None]
-                gain = np.where(same_kind & (extra > 0) & (extra <= budget) & (saved > 0), saved / np.maximum(extra, 1), 0.0)
+                held = whole(block.candidates.bits) <= self.storage.segment_bits
+                gain = np.where(same_kind & held & (extra > 0) & (extra <= budget) & (saved > 0), saved / np.maximum(extra, 1), 0.0)
                 place = np.unravel_index(gain.argmax(), gain.shape)
                 if gain[place] > best_gain:
                     best_gain, best = gain[place], (block, *place, extra[place])

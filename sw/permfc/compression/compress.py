@@ -77,7 +77,7 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
     network, believed = without_offsets(network, believed, steps)
     statistics[0] = shifted(statistics[0], steps.offsets(network.inputs))
-    scaled = scale_layers(network, statistics, tables, storages, steps, real_samples)
+    scaled = scale_layers(network, statistics, tables, storages, steps, rates, real_samples)
     report("measure activations", 1, 1)
     taken = float(step_bits(steps, network.inputs))
     for _ in range(_ATTEMPTS):

@@ -8,7 +8,7 @@ import numpy as np
 
 _MOST_FEATURES = 4096  # in one group: bounds the memory and time of the factorisation
 _LEAST_RIDGE = 1e-3    # of the mean variance, added to every feature's so that features that never vary do no harm
-_RIDGES = (_LEAST_RIDGE, 1e-2, 3e-2, 0.1, 0.3, 1.0)  # from much trust in the samples to little
+_RIDGES = (_LEAST_RIDGE, 1e-2, 0.1, 0.5)  # from much trust in the samples to little
 _JUDGED = 5            # every so manieth sample tells how much trust the others deserve
 
 
@@ -60,8 +60,8 @@ def best_ridge(x: np.ndarray) -> float | None:
 
 def _error_left(covariance: np.ndarray, kept: np.ndarray) -> float:
     """Squared error in the outputs for centred samples ``kept`` [S, N], if all features are rounded with errors of 1 and those are fed back."""
-    upper = np.linalg.inv(upper_factor(covariance))
-    return float(np.square(kept @ (upper / upper.diagonal()[:, None]).T).sum())
+    factor = upper_factor(covariance)
+    return float(np.square(factor.diagonal()[:, None] * np.linalg.solve(factor, kept.T)).sum())
 
 
 def feature_groups(x: np.ndarray) -> Iterator[np.ndarray]:

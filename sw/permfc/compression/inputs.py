@@ -15,7 +15,7 @@ from ..format import STEP_OCTAVE
 from ..importers.float_network import FloatLayer, FloatNetwork
 from ..network import InputSteps
 from .overhead import step_bits
-from .scaling import row_scales
+from .scaling import coded_error, row_scales
 from .statistics import Statistics, believed_share, clip_peak, importance
 
 _STEPS = 127.0
@@ -25,7 +25,6 @@ _MOST_COARSENING = 16.0  # an input keeps at least 127 / 16 steps
 _TOP_LEVEL = 4.0         # of the root mean square of a column: hardly any level is larger
 _OFTEN_ZERO = 0.01       # of the samples: an input that is exactly 0 more often stays 0, for zeros cost no reads
 _MOST_ZERO = 2.0 ** 15 - 1
-_WEIGHT_ERROR = 1.5      # of weights coded in b bits: this times 4 ** -b of their energy
 _TINY = 1e-30
 
 
@@ -76,7 +75,7 @@ class _Model:
     def error_a_bit(self, bits: float) -> float:
         """Squared error of the results that a bit of the image is worth, when weights have ``bits`` bits."""
         weights = self.outputs * len(self.energy)
-        return 2.0 * np.log(2.0) * min(_WEIGHT_ERROR * 4.0 ** -bits, 1.0) * float(self.matters @ self.energy) / weights
+        return 2.0 * np.log(2.0) * coded_error(bits) * float(self.matters @ self.energy) / weights
 
 
 def choose_input_steps(layer: FloatLayer, x: np.ndarray, statistics: Statistics, real_samples: int, bits: float,

@@ -44,6 +44,11 @@ class Storage:
         """Value of whether all features that are stored have int8 weights."""
         return self.kinds == {Kind.DENSE8}
 
+    @property
+    def segment_bits(self) -> int:
+        """Value of the bits of the longest segment that a lane's buffer holds, as ``EngineConfig.segment_bytes`` says."""
+        return max(4 * self.block_outputs, self.bus_bits)
+
     def may_use(self, kind: Kind) -> bool:
         """Whether a class may be of this kind."""
         return kind is Kind.EMPTY or kind in self.kinds and (kind is not Kind.DENSE8 or self.levels == MAX_LEVELS)
