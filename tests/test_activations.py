@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from permfc.compression.scaling import hidden_steps, input_steps, row_scales
+from permfc.compression.scaling import hidden_steps, row_scales
 from permfc.compression.statistics import (
     Statistics,
     assumed_samples,
@@ -60,7 +60,7 @@ def test_statistics_are_those_of_the_float_network():
     hidden = network.layer_inputs(samples)[1]
     assert np.allclose(second.mean, hidden.mean(axis=0), atol=1e-5)
     assert np.allclose(second.square, np.square(hidden).mean(axis=0), rtol=1e-5)
-    assert (first.peak == first.peak[0]).all() and first.peak[0] >= samples.max()
+    assert (first.peak >= 0.9 * samples.max(axis=0)).all()
     assert second.sensitivity.tolist() == pytest.approx([1.0] * 5)
     # d result / d hidden (before ReLU) is the column of the last weight where the unit is active.
     expected = np.square(network.layers[1].weight).sum(axis=0) * (hidden > 0).mean(axis=0)
@@ -101,13 +101,6 @@ def test_hidden_steps_represent_the_peak_and_even_out_columns():
     assert steps[2] == pytest.approx(1 / 127)
     dead = Statistics(np.zeros(3), np.zeros(3), np.zeros(3), np.ones(4), np.ones(4), np.ones(3))
     assert (hidden_steps(weight, dead) > 0).all()
-
-
-def test_input_step_is_one_for_all():
-    stats = Statistics(np.zeros(2), np.ones(2), np.array([1.0, 2.0]), np.ones(1), np.ones(1), np.ones(2))
-    assert input_steps(stats) == pytest.approx([2 / 127, 2 / 127])
-    nothing = Statistics(np.zeros(2), np.ones(2), np.zeros(2), np.ones(1), np.ones(1), np.ones(2))
-    assert (input_steps(nothing) > 0).all()
 
 
 def test_row_scales_stay_in_range_for_dead_rows():

@@ -100,6 +100,10 @@ def compress(
     if max_drop is not None:
         change = f"Loses {drop:.2f}" if drop >= 0 else f"Gains {-drop:.2f}"
         console.messages.print(f"{change} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
+    if samples is None:
+        console.messages.print("[bold]Note:[/] Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.", highlight=False)
+    else:
+        inputs.warn_of_clipping(network, samples, calibrate)
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
 

@@ -22,6 +22,9 @@ from .console import messages
 from .whole import chain_samples, chosen_chain, is_whole
 
 
+_MOST_CLIPPED = 0.01  # of all values, before the user is warned
+
+
 def read_array(path: Path) -> np.ndarray:
     """The array in a ``.npy`` file.
 
@@ -54,10 +57,20 @@ def read_inputs(path: Path, network: Network, file: Path | None = None, chain: s
     if file is not None and is_whole(file):
         whole = WholeNetwork.load(file)
         return chain_samples(whole, path)[chosen_chain(whole, file, chain)]
-    quantised = network.quantise(np.atleast_2d(read_array(path)))
+    x = np.atleast_2d(read_array(path))
+    quantised = network.quantise(x)
     if not len(quantised):
         raise InputError(f"{path} holds no input; give it one row of {network.inputs} values or more")
+    warn_of_clipping(network, x, path)
     return quantised
+
+
+def warn_of_clipping(network: Network, x: np.ndarray, path: Path) -> None:
+    """Print a warning if many of the inputs from a file are beyond what int8 represents."""
+    share = network.clipped_share(x)
+    if share > _MOST_CLIPPED:
+        messages.print(f"[bold]Warning:[/] {share:.1%} of the values in {escape(str(path))} are outside of the range that the network was "
+                       "compressed for, and are clipped: compress it again with --calibrate and inputs like these", soft_wrap=True, highlight=False)
 
 
 def layer_names(layers: str | None) -> list[str] | None:

@@ -110,7 +110,7 @@ def _fit(scaled: list[ScaledLayer], storages: list[Storage], class_counts: list[
     order = np.arange(len(scaled[-1].rows))
     for layer, storage, classes, slope in reversed(list(zip(scaled, storages, class_counts, slopes, strict=True))):
         fit = ClassFit(layer.weights[order], layer.importance, storage, classes)
-        fit.improve(slope, 5)
+        fit.settle(slope)
         fits.insert(0, fit)
         orders.insert(0, order)
         order = packed_features(fit)
@@ -163,10 +163,10 @@ def search_slope(image_bits: Callable[[float], float], target: float, start: flo
 
 def best_class_count(fit: ClassFit, slope: float, make: Callable[[int], ClassFit]) -> ClassFit:
     """The cheapest fit at this slope among ``fit`` and those that ``make`` makes for other numbers of classes."""
-    best, best_cost = fit, fit.improve(slope, 2)
+    best, best_cost = fit, fit.settle(slope)
     for classes in CLASS_COUNTS:
         rival = make(classes)
-        cost = rival.improve(slope, 5)
+        cost = rival.settle(slope)
         if cost < best_cost:
             best, best_cost = rival, cost
     return best

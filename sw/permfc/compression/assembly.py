@@ -18,7 +18,7 @@ from .tables import Table
 
 
 def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.ndarray], statistics: list[Statistics],
-             tables: list[Table | None], samples: np.ndarray | None, report: Progress) -> Network:
+             tables: list[Table | None], input_steps: InputSteps, samples: np.ndarray | None, report: Progress) -> Network:
     """Make the integers, layer by layer; with samples, errors are fed back and every output is corrected for the mean effect of all roundings.
 
     Parameters
@@ -26,16 +26,16 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
     scaled, fits, statistics, tables : lists, one item a layer
     orders : list of int64 [M]
         Per layer, the order of its outputs.
+    input_steps : InputSteps
     samples : float32 [S, inputs] or None
-        Calibration data.
+        Calibration data, without the offsets of the inputs.
     report : function (what, done, total)
     """
-    input_scale = float(scaled[0].steps[0])
     input_order = packed_features(fits[0])
     wanted = integers = None
     if samples is not None:
         wanted = samples
-        integers = np.clip(np.rint(samples / input_scale), -128, 127).astype(np.int8)[:, input_order]
+        integers = np.clip(np.rint(samples / scaled[0].steps), -128, 127).astype(np.int8)[:, input_order]
     layers: list[Layer] = []
     for number, (source, fit, order) in enumerate(zip(scaled, fits, orders, strict=True)):
         last, function, table = number == len(scaled) - 1, source.source.function, tables[number]
@@ -59,7 +59,7 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
     slots = layers[0].feature_slots
     input_class = np.empty(len(input_order), dtype=np.uint8)
     input_class[input_order] = slots
-    return Network(tuple(layers), InputSteps(input_scale), input_class, output_scale.astype(np.float32))
+    return Network(tuple(layers), input_steps, input_class, output_scale.astype(np.float32))
 
 
 def _result_steps(statistics: list[Statistics], scaled: list[ScaledLayer], fits: list[ClassFit], tables: list[Table | None],

@@ -18,6 +18,10 @@ MOST_CLASSES = MAX_CLASSES - 3  # classes with sequences, beside an empty class 
 
 _SLOPES = np.geomspace(0.12, 8.0, 16)  # around the slope of a class, so that some choice just fills its last bus word
 
+_ROUNDS = 5        # of improvement before the cost is looked at
+_MOST_REPEATS = 4
+_SETTLED = 2e-3    # of the cost: less than that is not worth further rounds
+
 
 @dataclass(eq=False)
 class _Block:
@@ -111,6 +115,15 @@ class ClassFit:
         self.refit(slope)
         return self.stands_for * cost + slope * self._header_bits()
 
+    def settle(self, slope: float) -> float:
+        """``improve`` until that saves hardly anything; return the error + slope * bits."""
+        cost = self.improve(slope, _ROUNDS)
+        for _ in range(_MOST_REPEATS):
+            before, cost = cost, self.improve(slope, _ROUNDS)
+            if cost > (1.0 - _SETTLED) * before:
+                break
+        return cost
+
     def refit(self, slope: float) -> None:
         """Choose the best sequences for the assignment as it is."""
         members = self._members
@@ -125,7 +138,8 @@ class ClassFit:
             profiles = np.maximum.accumulate(np.einsum("ng,nb->gb", share, block.sorted_columns), axis=1)
             block.candidates = self._candidates(profiles, class_slopes[:, None] * _SLOPES)
             bits = self.storage.whole_words(block.candidates.bits)
-            costs.append(weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits)
+            cost = weight[:, None] * block.candidates.error + slope * sizes[:, None] * bits
+            costs.append(np.where(bits <= self.storage.segment_bits, cost, np.inf))
         for block, choice in zip(self._blocks, self._cheapest(costs), strict=True):
             block.choice = choice
 
@@ -211,7 +225,8 @@ class ClassFit:
                 extra = (whole(block.candidates.bits) - whole(taken.bits)[:, None]) * sizes[:, None]
                 saved = weight[:, None] * (taken.error[:, None] - block.candidates.error)
                 same_kind = (block.candidates.rice == PREFIX) == (taken.rice == PREFIX)[:, None]
-                gain = np.where(same_kind & (extra > 0) & (extra <= budget) & (saved > 0), saved / np.maximum(extra, 1), 0.0)
+                held = whole(block.candidates.bits) <= self.storage.segment_bits
+                gain = np.where(same_kind & held & (extra > 0) & (extra <= budget) & (saved > 0), saved / np.maximum(extra, 1), 0.0)
                 place = np.unravel_index(gain.argmax(), gain.shape)
                 if gain[place] > best_gain:
                     best_gain, best = gain[place], (block, *place, extra[place])

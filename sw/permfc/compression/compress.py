@@ -8,6 +8,7 @@ import numpy as np
 
 from ..config import EngineConfig
 from ..errors import ModelError
+from ..image.layout import image_layout
 from ..importers import load_model
 from ..importers.float_network import FloatNetwork
 from ..network import Network
@@ -15,12 +16,15 @@ from ..network.segments import MAX_SIZE
 from ..progress import Progress
 from .allocation import allocate
 from .assembly import assemble
+from .inputs import choose_input_steps, without_offsets
+from .overhead import step_bits
 from .scaling import scale_layers
-from .statistics import assumed_samples, calibration_samples, measure
+from .statistics import assumed_samples, calibration_samples, measure, shifted
 from .tables import with_tables, without_factors
-from .targets import layer_plans, layer_rates
+from .targets import layer_budgets, layer_plans, layer_rates
 
 _ENGINE = EngineConfig()
+_ATTEMPTS = 5  # to meet the target
 
 
 def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
@@ -67,12 +71,24 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     real_samples = 0 if samples is None else len(samples)
     report("measure activations", 0, 1)
     believed = assumed_samples(network.inputs) if samples is None else samples
-    network, tables = with_tables(network, believed, real_samples > 0, layer_rates(network, bits, per_layer or {}))
+    rates = layer_rates(network, bits, per_layer or {})
+    network, tables = with_tables(network, believed, real_samples > 0, rates)
     statistics = measure(network, believed, real=real_samples > 0)
-    scaled = scale_layers(network, statistics, tables, storages, real_samples)
+    steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
+    network, believed = without_offsets(network, believed, steps)
+    statistics[0] = shifted(statistics[0], steps.offsets(network.inputs))
+    scaled = scale_layers(network, statistics, tables, storages, steps, rates, real_samples)
     report("measure activations", 1, 1)
-    fits, orders = allocate(scaled, storages, budgets, report)
-    return assemble(scaled, fits, orders, statistics, tables, samples, report)
+    taken = float(step_bits(steps, network.inputs))
+    for _ in range(_ATTEMPTS):
+        budgets = layer_budgets(network, bits, storages, per_layer or {}, taken)
+        fits, orders = allocate(scaled, storages, budgets, report)
+        compressed = assemble(scaled, fits, orders, statistics, tables, steps, believed if real_samples else None, report)
+        over = 8.0 * image_layout(compressed, engine.bus_bytes).image_bytes - bits * network.weight_count
+        if over <= 0:
+            return compressed
+        taken += over
+    raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / network.weight_count:.4f}: ask for a little more")
 
 
 def _check_options(bits: float, engine: EngineConfig) -> None:

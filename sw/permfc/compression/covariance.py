@@ -7,13 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 
 _MOST_FEATURES = 4096  # in one group: bounds the memory and time of the factorisation
-_LEAST_SHARE = 1e-3    # of the mean variance, added to every feature's so that features that never vary do no harm
+_LEAST_RIDGE = 1e-3    # of the mean variance, added to every feature's so that features that never vary do no harm
+_RIDGES = (_LEAST_RIDGE, 1e-2, 0.1, 0.5)  # from much trust in the samples to little
+_JUDGED = 5            # every so manieth sample tells how much trust the others deserve
 
 
-def shrunk_covariance(x: np.ndarray) -> np.ndarray:
+def shrunk_covariance(x: np.ndarray, ridge: float = _LEAST_RIDGE) -> np.ndarray:
     """The covariance of the columns of ``x`` [S, N], float64 [N, N], its off-diagonal part drawn towards 0 when samples are few.
 
-    The factor minimises the expected squared error of the estimate (Schaefer, Strimmer, 2005).
+    The factor minimises the expected squared error of the estimate (Schaefer, Strimmer, 2005); ``ridge`` times the mean variance is
+    added to the variance of every feature.
     """
     samples = len(x)
     centred = x - x.mean(axis=0, dtype=np.float64)
@@ -25,8 +28,40 @@ def shrunk_covariance(x: np.ndarray) -> np.ndarray:
     np.fill_diagonal(noise, 0.0)
     signal = float(np.square(covariance).sum())
     covariance *= 0.0 if signal <= 0 else max(0.0, 1.0 - float(noise.sum()) / signal)
-    np.fill_diagonal(covariance, variance + _LEAST_SHARE * variance.mean() + 1e-30)
+    np.fill_diagonal(covariance, variance + ridge * variance.mean() + 1e-30)
     return covariance
+
+
+def best_ridge(x: np.ndarray) -> float | None:
+    """The ridge with which feedback leaves least error on samples that it has not seen; None if there had better be no feedback.
+
+    Parameters
+    ----------
+    x : float [S, N]
+        Columns in the order in which they are rounded. Of many columns, the first ones decide. Every fifth sample is kept to judge by,
+        so fewer than five samples get None.
+    """
+    judged = np.arange(len(x)) % _JUDGED == _JUDGED - 1
+    if not judged.any():
+        return None
+    known, kept = x[~judged, :_MOST_FEATURES], x[judged, :_MOST_FEATURES] - x[~judged, :_MOST_FEATURES].mean(axis=0, dtype=np.float64)
+    covariance = shrunk_covariance(known, 0.0)
+    mean_variance = covariance.diagonal().mean()
+    best, least = None, float(np.square(kept).sum())
+    for ridge in _RIDGES:
+        error = _error_left(covariance + ridge * mean_variance * np.eye(len(covariance)), kept)
+        if error >= least:
+            if best is not None:
+                break  # it only rises from here
+            continue
+        best, least = ridge, error
+    return best
+
+
+def _error_left(covariance: np.ndarray, kept: np.ndarray) -> float:
+    """Squared error in the outputs for centred samples ``kept`` [S, N], if all features are rounded with errors of 1 and those are fed back."""
+    factor = upper_factor(covariance)
+    return float(np.square(factor.diagonal()[:, None] * np.linalg.solve(factor, kept.T)).sum())
 
 
 def feature_groups(x: np.ndarray) -> Iterator[np.ndarray]:
@@ -46,7 +81,11 @@ def upper_factor(covariance: np.ndarray) -> np.ndarray:
 def unexplained_share(x: np.ndarray) -> np.ndarray:
     """Per column of ``x`` [S, N], the part of its variance that columns rounded later do not explain, float64 [N] of 0 to 1."""
     share = np.ones(x.shape[1])
-    for group in feature_groups(x):
-        covariance = shrunk_covariance(x[:, group])
+    groups = list(feature_groups(x))
+    ridge = best_ridge(x[:, groups[0]])
+    if ridge is None:
+        return share
+    for group in groups:
+        covariance = shrunk_covariance(x[:, group], ridge)
         share[group] = np.square(upper_factor(covariance).diagonal()) / covariance.diagonal()
     return np.clip(share, 0.0, 1.0)

@@ -12,13 +12,12 @@ from collections.abc import Callable
 import numpy as np
 
 from .classes import packed_features
-from .covariance import feature_groups, shrunk_covariance, upper_factor
+from .covariance import best_ridge, feature_groups, shrunk_covariance, upper_factor
 from .quantiser import Quantiser
 
 RoundColumn = Callable[[int, np.ndarray], np.ndarray]
 """Function (feature, float32 [M]) -> [M]: the weights that a feature gets instead of the given ones."""
 
-_JUDGED = 5            # every so manieth sample tells whether feedback helps
 _PANEL = 128           # columns between updates of all that follow: the bulk of the work becomes matrix products
 
 
@@ -29,41 +28,31 @@ def fed_back(quantiser: Quantiser, x: np.ndarray) -> np.ndarray:
     ----------
     quantiser : Quantiser
     x : int8 [S, N]
-        What the layer receives for the calibration data, in packed order. Every fifth sample is kept to judge by.
+        What the layer receives for the calibration data, in packed order.
 
     Returns
     -------
     float32 [M, N]
-        The weights as they were if the moved ones are no better on samples that were kept.
+        The weights as they were if the samples do not tell how features vary together.
     """
-    fit = quantiser.fit
-    judged = np.arange(len(x)) % _JUDGED == _JUDGED - 1
-    if not judged.any():
+    fit, x = quantiser.fit, x.astype(np.float32)
+    groups = list(feature_groups(x))
+    ridge = best_ridge(x[:, groups[0]])
+    if ridge is None:
         return fit.weights
     packed = packed_features(fit)
-    known, kept = x[~judged].astype(np.float32), x[judged].astype(np.float32)
     columns = np.ascontiguousarray(fit.weights[:, packed].T)
-    moved = columns.copy()
-    for group in feature_groups(known):
-        labels = fit.assignment[packed[group]]
-        moved[group] = compensated(columns[group], shrunk_covariance(known[:, group]), _rounding(quantiser, labels))
-    rounding = _rounding(quantiser, fit.assignment[packed])
-    if _error(moved, columns, rounding, kept) >= _error(columns, columns, rounding, kept):
-        return fit.weights
     weights = np.empty_like(fit.weights)
-    weights[:, packed] = moved.T
+    for group in groups:
+        covariance = shrunk_covariance(x[:, group], ridge)
+        moved = compensated(columns[group], covariance, _rounding(quantiser, fit.assignment[packed[group]]))
+        weights[:, packed[group]] = moved.T
     return weights
 
 
 def _rounding(quantiser: Quantiser, labels: np.ndarray) -> RoundColumn:
     """The function that rounds columns of features of the classes ``labels``."""
     return lambda feature, column: quantiser.integers(labels[feature], column) * np.float32(quantiser.unit)
-
-
-def _error(columns: np.ndarray, wanted: np.ndarray, round_column: RoundColumn, x: np.ndarray) -> float:
-    """Variance of the error that rounded ``columns`` [N, M] make in the outputs for ``x`` [S, N]: its mean is corrected anyway."""
-    rounded = np.stack([round_column(feature, column) for feature, column in enumerate(columns)])
-    return float((x @ (rounded - wanted)).var(axis=0, dtype=np.float64).sum())
 
 
 def compensated(columns: np.ndarray, covariance: np.ndarray, round_column: RoundColumn) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES, padded, words
+from ..format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, TABLE_BYTES, HostFlag, padded, words
 from ..image.host_section import host_dtype
-from ..network import Kind, block_rows
+from ..network import InputSteps, Kind, block_rows
 
 ANY_KIND = frozenset(Kind)
 
@@ -44,6 +44,11 @@ class Storage:
         """Value of whether all features that are stored have int8 weights."""
         return self.kinds == {Kind.DENSE8}
 
+    @property
+    def segment_bits(self) -> int:
+        """Value of the bits of the longest segment that a lane's buffer holds, as ``EngineConfig.segment_bytes`` says."""
+        return max(4 * self.block_outputs, self.bus_bits)
+
     def may_use(self, kind: Kind) -> bool:
         """Whether a class may be of this kind."""
         return kind is Kind.EMPTY or kind in self.kinds and (kind is not Kind.DENSE8 or self.levels == MAX_LEVELS)
@@ -67,6 +72,12 @@ class Storage:
         return 8 * sum(padded(size, self.bus_bits // 8) for size in regions)
 
 
+def step_bits(steps: InputSteps, inputs: int) -> int:
+    """Bits that an image needs for steps and offsets of its own for each input."""
+    kinds = (HostFlag.EXPONENTS if steps.exponents is not None else 0) | (HostFlag.ZEROS if steps.zeros is not None else 0)
+    return 8 * (host_dtype(inputs, 0, 0, HostFlag(kinds)).itemsize - host_dtype(inputs, 0, 0).itemsize)
+
+
 def fixed_bits(inputs: int, outputs: int, bus_bits: int) -> int:
-    """Bits of an image outside of its layers: its header, and the host section without the class numbers of the inputs."""
+    """Bits of an image outside of its layers: its header, and the host section without what it holds for each input."""
     return 8 * (padded(IMAGE_HEADER.itemsize, bus_bits // 8) + host_dtype(inputs, outputs, 0).itemsize + 1)

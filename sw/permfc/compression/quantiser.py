@@ -69,7 +69,8 @@ class Quantiser:
         return _distinct(rounded) if self._is_sparse(label) else rounded
 
     def _capacity(self, block: int, label: int) -> int:
-        return int(self.fit.storage.whole_words(self._sequences[block].bits[label]))
+        storage = self.fit.storage
+        return min(int(storage.whole_words(self._sequences[block].bits[label])), storage.segment_bits)
 
     def segments(self, block: int, label: int, first: int, columns: np.ndarray) -> Segments:
         """The segments of one class in one block.

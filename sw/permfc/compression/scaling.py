@@ -13,6 +13,7 @@ import numpy as np
 
 from ..functions import Function
 from ..importers.float_network import FloatLayer, FloatNetwork
+from ..network import InputSteps
 from .overhead import Storage
 from .statistics import Statistics, importance
 from .tables import Table
@@ -20,6 +21,9 @@ from .tables import Table
 _MOST_COARSENING = 4.0   # a hidden feature keeps at least 127 / 4 steps
 _ROW_NORM_SHARE = 0.7    # between scaling rows to equal norm (1) and to equal sensitivity (0); found by experiment
 _ROW_RANGE = 64.0        # rows' scales stay within this factor of the median, so that multipliers keep their precision
+_WEIGHT_ERROR = 1.5      # of weights coded in b bits: this times 4 ** -b of their energy
+_MOST_RAISE = 16.0       # of the scale of a row with an exceptionally large weight
+_LIMITS = 24             # of the largest weight that are tried
 _TINY = 1e-30
 
 
@@ -51,19 +55,22 @@ class ScaledLayer:
 
 
 def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Sequence[Table | None], storages: Sequence[Storage],
-                 real_samples: int) -> list[ScaledLayer]:
+                 input_steps: InputSteps, rates: Sequence[float], real_samples: int) -> list[ScaledLayer]:
     """Scale all layers, so that the mean energy of a weight is 1; a common step behind a table is what that says."""
     scaled = []
     for number, (layer, stats) in enumerate(zip(network, statistics, strict=True)):
         if number == 0:
-            steps = input_steps(stats)
+            steps = input_steps.steps(layer.inputs)
         elif (table := tables[number - 1]) and table.common:
             steps = np.full(layer.inputs, table.after)
         else:
             steps = hidden_steps(layer.weight, stats, _bound(network.layers[number - 1].function) / 127.0)
         matters = importance(stats, steps, real_samples)
         weights = layer.weight * steps.astype(np.float32)
-        rows = int8_rows(weights, stats.sensitivity) if storages[number].only_dense else row_scales(weights, matters, stats.sensitivity)
+        if storages[number].only_dense:
+            rows = int8_rows(weights, stats.sensitivity)
+        else:
+            rows = tamed(weights, row_scales(weights, matters, stats.sensitivity), matters, rates[number])
         weights /= rows[:, None].astype(np.float32)
         scaled.append(ScaledLayer(layer, weights, steps, rows, matters))
     mean_energy = sum(layer.energy for layer in scaled) / network.weight_count
@@ -72,12 +79,6 @@ def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Se
             layer.rows *= np.sqrt(mean_energy)
             layer.weights /= np.float32(np.sqrt(mean_energy))
     return scaled
-
-
-def input_steps(statistics: Statistics) -> np.ndarray:
-    """The one step of all inputs of the network, repeated, float64 [N]."""
-    peak = float(statistics.peak.max())
-    return np.full(len(statistics.peak), (peak if peak > 0 else 1.0) / 127.0)
 
 
 def _bound(function: Function) -> float:
@@ -100,6 +101,40 @@ def hidden_steps(weight: np.ndarray, statistics: Statistics, coarsest: float = n
     steps = np.full(len(finest), finest[alive].max())
     steps[alive] = np.clip(common / norm[alive], finest[alive], np.minimum(_MOST_COARSENING * finest[alive], coarsest))
     return steps
+
+
+def tamed(weight: np.ndarray, rows: np.ndarray, importance: np.ndarray, bits: float) -> np.ndarray:
+    """Scales ``rows`` [M], larger for rows of ``weight`` with so large weights that the int8 levels of all others would be coarse."""
+    energy = float(np.square(weight / rows[:, None]).mean(axis=0) @ importance)
+    return rows * _raised(np.abs(weight).max(axis=1) / rows, energy, float(importance.sum()), bits)
+
+
+def _raised(largest: np.ndarray, energy: float, importance: float, bits: float) -> np.ndarray:
+    """The factors of rows' scales, at least 1, with least error of coded weights and of levels together.
+
+    Parameters
+    ----------
+    largest : float [M]
+        The largest weight of each row.
+    energy, importance : float
+        Of all features: mean square weight times importance, and importance alone.
+    bits : float
+        Bits a weight.
+    """
+    def error(limit: float) -> float:
+        coded = coded_error(bits) * energy * np.square(np.maximum(largest / limit, 1.0)).mean()
+        return float(coded + importance * (limit / 127.0) ** 2 / 12.0)
+
+    most = float(largest.max())
+    if most <= 0:
+        return np.ones(len(largest))
+    limit = min(np.geomspace(most, most / _MOST_RAISE, _LIMITS), key=error)
+    return np.maximum(largest / limit, 1.0)
+
+
+def coded_error(bits: float) -> float:
+    """About the squared error of weights coded in so many bits, in parts of their energy."""
+    return min(_WEIGHT_ERROR * 4.0 ** -bits, 1.0)
 
 
 def row_scales(weight: np.ndarray, importance: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:

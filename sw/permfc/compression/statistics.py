@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,7 @@ from .covariance import unexplained_share
 INPUT_PEAK = 1.0          # without calibration data: inputs are assumed to lie in -1..1 or 0..1
 HIDDEN_MARGIN = 2.0       # without calibration data: hidden ranges are those of made-up inputs times this
 _ASSUMED_SAMPLES = 256
-_MOST_SAMPLES = 2048      # of calibration data, evenly spaced; more change nothing
+_MOST_SAMPLES = 8192      # of calibration data, evenly spaced
 _PRIOR_SAMPLES = 16.0     # how many samples a statistic needs to be half believed
 _MADE_UP_DOUBT = 0.3     # share of the average feature in every feature's statistics when samples are made up
 _PROBES = 2
@@ -50,7 +50,7 @@ class Statistics:
 
 
 def calibration_samples(calibration: np.ndarray, inputs: int) -> np.ndarray:
-    """At most 2048 evenly spaced samples, float32 [S, inputs]; InputError if the data are unusable."""
+    """At most 8192 evenly spaced samples, float32 [S, inputs]; InputError if the data are unusable."""
     samples = check_samples(calibration, inputs, "Calibration data")
     return samples[np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(np.int64))]
 
@@ -79,9 +79,7 @@ def measure(network: FloatNetwork, samples: np.ndarray, real: bool) -> list[Stat
         Whether the samples are calibration data rather than made up.
     """
     values = network.layer_inputs(samples)
-    input_margin = hidden_margin(len(samples), real) if real else 1.0
-    # One step serves all inputs of the network: one peak over all of them.
-    peaks = [np.full(network.inputs, clip_peak(values[0].reshape(-1, 1))[0]) * input_margin]
+    peaks = [clip_peak(samples) * (hidden_margin(len(samples), real) if real else 1.0)]
     margin = hidden_margin(len(samples), real)
     peaks += [result_peaks(layer, *around, margin) for layer, around in zip(network, pairwise(values), strict=True)]
     sensitivities = _sensitivities(network, values)
@@ -146,6 +144,17 @@ def clip_peak(values: np.ndarray, function: Function = IDENTITY) -> np.ndarray:
     return best
 
 
+def shifted(statistics: Statistics, offsets: np.ndarray) -> Statistics:
+    """The statistics of the same features less ``offsets`` [N]; the peak stays, as nobody asks for it afterwards."""
+    square = statistics.square - 2.0 * offsets * statistics.mean + np.square(offsets)
+    return replace(statistics, mean=statistics.mean - offsets, square=square)
+
+
+def believed_share(samples: int) -> float:
+    """How far a statistic of so many samples is believed, 0 to 1."""
+    return samples / (samples + _PRIOR_SAMPLES)
+
+
 def importance(statistics: Statistics, scale: np.ndarray, samples: int) -> np.ndarray:
     """How much a squared weight error of each feature counts, float64 [N], for integer features of step ``scale`` [N].
 
@@ -158,7 +167,7 @@ def importance(statistics: Statistics, scale: np.ndarray, samples: int) -> np.nd
     samples : int
         Real samples behind the statistics; 0 if they were made up.
     """
-    doubt = _PRIOR_SAMPLES / (samples + _PRIOR_SAMPLES)
+    doubt = 1.0 - believed_share(samples)
     spread = np.maximum(statistics.square - (1.0 - doubt) * np.square(statistics.mean), 0.0)
     average_share = 1.0 / (samples + 1.0) if samples else _MADE_UP_DOUBT
     mixed = (1.0 - average_share) * spread + average_share * spread.mean()
@@ -186,8 +195,7 @@ def correction(wanted: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.nd
     gain = np.ones(len(variance))
     gain[alive] = (samples * covariance[alive] + _PRIOR_SAMPLES * variance[alive]) / ((samples + _PRIOR_SAMPLES) * variance[alive])
     gain = np.clip(gain, 0.5, 2.0)
-    trust = samples / (samples + _PRIOR_SAMPLES)
-    return gain, trust * (mean_wanted - gain * mean_found)
+    return gain, believed_share(samples) * (mean_wanted - gain * mean_found)
 
 
 def requantisation(factors: np.ndarray) -> tuple[np.ndarray, int]:

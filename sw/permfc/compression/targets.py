@@ -35,6 +35,11 @@ def layer_plans(network: FloatNetwork, bits: float, engine: EngineConfig,
     ModelError
         If ``per_layer`` names a layer or kind that does not exist, or a target cannot be reached.
     """
+    storages = _storages(network, engine, per_layer)
+    return storages, layer_budgets(network, bits, storages, per_layer)
+
+
+def _storages(network: FloatNetwork, engine: EngineConfig, per_layer: Mapping[str, float | str]) -> list[Storage]:
     names = [layer.name for layer in network]
     unknown = [name for name in per_layer if name not in names]
     if unknown:
@@ -45,7 +50,7 @@ def layer_plans(network: FloatNetwork, bits: float, engine: EngineConfig,
                           multipliers=not layer.function.is_identity or number < len(network) - 1,
                           inputs=network.inputs if number == 0 else 0, table=layer.function.needs_table)
         storages.append(_with_kind(storage, layer.name, per_layer.get(layer.name)))
-    return storages, _budgets(network, bits, storages, per_layer)
+    return storages
 
 
 def layer_rates(network: FloatNetwork, bits: float, per_layer: Mapping[str, float | str]) -> list[float]:
@@ -65,11 +70,25 @@ def _with_kind(storage: Storage, name: str, choice: float | str | None) -> Stora
     return replace(storage, kinds=frozenset({kinds[choice]}))
 
 
-def _budgets(network: FloatNetwork, bits: float, storages: list[Storage], per_layer: Mapping[str, float | str]) -> list[Budget]:
-    """The layers with a target of their own, each alone, and all others together with what remains of the image."""
+def layer_budgets(network: FloatNetwork, bits: float, storages: list[Storage], per_layer: Mapping[str, float | str],
+                  taken: float = 0.0) -> list[Budget]:
+    """The layers with a target of their own, each alone, and all others together with what remains of the image.
+
+    Parameters
+    ----------
+    bits : float
+        Most bits a weight of the image.
+    taken : float
+        Bits of the image that no layer may have.
+
+    Raises
+    ------
+    ModelError
+        If a target cannot be reached.
+    """
     least = [storage.header_bits(layer.outputs, 1) for storage, layer in zip(storages, network, strict=True)]
     fixed = fixed_bits(network.inputs, network.outputs, storages[0].bus_bits)
-    budgets, free, left = [], [], bits * network.weight_count - fixed
+    budgets, free, left = [], [], bits * network.weight_count - fixed - taken
     for number, layer in enumerate(network):
         wanted = per_layer.get(layer.name)
         if wanted is None or isinstance(wanted, str):
