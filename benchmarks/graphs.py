@@ -20,10 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from permfc.graph.compressing import compress_graph
-from permfc.graph.partition import partition
 from permfc.graph.session import Session
-
-ANY_SIZE = 1e6  # bits a weight
 
 
 def measure(path: Path, device: str) -> dict[str, object]:
@@ -32,8 +29,7 @@ def measure(path: Path, device: str) -> dict[str, object]:
     original = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = {original.get_inputs()[0].name: x}
     wanted = original.run(None, feeds)[0]
-    names = [dense.name for chain in partition(model, str(path)).chains for group in chain.layers for dense in group]
-    whole = compress_graph(model, x, bits=ANY_SIZE, per_layer=dict.fromkeys(names, "dense8"), source=str(path))
+    whole = compress_graph(model, x, bits="dense8", source=str(path))
     with Session(whole, "golden") as session:
         golden = session.run(None, feeds)[0]
     with Session(whole, device, check=True) as session:

@@ -11,7 +11,7 @@ from permfc.compression import targets
 from permfc.compression.compress import compress as compress_model
 from permfc.errors import InputError, ModelError
 from permfc.image import model_file
-from permfc.network import Network
+from permfc.network import Kind, Network
 from permfc.progress import Progress
 
 from . import console, inputs
@@ -26,13 +26,16 @@ _DEFAULT_BITS = 2.5
 
 @takes_engine
 def compress(
-    model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A trained network: .npz, .safetensors, .pt or .onnx.")],
+    model: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A trained network: .onnx, .keras, .h5, .json, .tflite, .npz, .safetensors or .pt.")
+    ],
     out: Annotated[
         Path, typer.Option("--output", "--out", "-o", help="Where it goes: .safetensors for one chain, any other name for a whole network.")
     ],
     engine: EngineChoice,
     bits: Annotated[
-        float | None, typer.Option("--bits", "-b", help="Most bits a weight: all bits of the image over the number of weights. Default: 2.5.")
+        str | None, typer.Option("--bits", "-b", help="Most bits a weight: all bits of the image over the number of weights. Default: 2.5. "
+                                                      "Or dense8: int8 weights everywhere.")
     ] = None,
     ratio: Annotated[float | None, typer.Option("--ratio", "-r", help="Times smaller than the weights in float32: --bits of 32 / RATIO.")] = None,
     max_drop: Annotated[
@@ -89,7 +92,7 @@ def compress(
     samples = inputs.read_array(calibrate) if calibrate else None
     source = inputs.read_model(model, layers, kernel)
 
-    def made(size: float, steps: Progress | None) -> Network:
+    def made(size: float | str, steps: Progress | None) -> Network:
         return compress_model(source, size, samples, config, per_layer=choices, progress=steps)
 
     with console.progress() as steps:
@@ -108,12 +111,19 @@ def compress(
     describe(network, config, str(out), as_json)
 
 
-def _size(bits: float | None, ratio: float | None) -> float:
-    """Most bits a weight."""
-    return targets.bits_for_ratio(ratio) if ratio is not None else _DEFAULT_BITS if bits is None else bits
+def _size(bits: str | None, ratio: float | None) -> float | str:
+    """Most bits a weight, or dense8."""
+    if ratio is not None:
+        return targets.bits_for_ratio(ratio)
+    if bits is None or bits == Kind.DENSE8.value:
+        return bits or _DEFAULT_BITS
+    try:
+        return float(bits)
+    except ValueError:
+        raise ModelError(f"--bits must be a number of bits a weight, or dense8, not {bits!r}") from None
 
 
-def _check_targets(bits: float | None, ratio: float | None, max_drop: float | None, calibrate: Path | None, labels: Path | None) -> None:
+def _check_targets(bits: str | None, ratio: float | None, max_drop: float | None, calibrate: Path | None, labels: Path | None) -> None:
     given = [name for name, value in (("--bits", bits), ("--ratio", ratio), ("--max-drop", max_drop)) if value is not None]
     if len(given) > 1:
         raise ModelError(f"{' and '.join(given)} are different targets: give one of them")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from permfc.config import EngineConfig
 from permfc.errors import InputError
+from permfc.graph.assumed import inputs_in_range
 from permfc.graph.compressing import compress_graph
 from permfc.graph.runtime import open_model
 from permfc.graph.values import Value
@@ -21,7 +22,7 @@ def is_whole_network(model: Path, out: Path) -> bool:
     return model.suffix.lower() in GRAPH_FILES and out.suffix != ".safetensors"
 
 
-def compress_whole(model: Path, out: Path, bits: float, calibrate: Path | None, layers: list[str] | None, skip: list[str],
+def compress_whole(model: Path, out: Path, bits: float | str, calibrate: Path | None, layers: list[str] | None, skip: list[str],
                    per_layer: Mapping[str, float | str] | None, config: EngineConfig, as_json: bool) -> None:
     """Compress every fully connected layer of a graph that an engine can have, write the network and tell where each layer runs.
 
@@ -34,10 +35,12 @@ def compress_whole(model: Path, out: Path, bits: float, calibrate: Path | None, 
     """
     graph, source = load_graph(model)
     values = [Value(value.name, value.type, value.shape) for value in open_model(graph, source).get_inputs()]
-    if calibrate is None:
+    samples = inputs_in_range(graph, values) if calibrate is None else read_samples(calibrate, values)
+    if samples is None:
         raise InputError(f"Compressing all of {model} takes typical inputs, which show what reaches its layers: give them with --calibrate, "
                          f".npy or, for {', '.join(value.name for value in values)} by name, .npz")
-    samples = read_samples(calibrate, values)
+    if calibrate is None:
+        console.messages.print("[bold]Note:[/] Without --calibrate, inputs are drawn from the ranges that the file carries.", highlight=False)
     with console.progress() as steps:
         network = compress_graph(graph, samples, bits, source=source, layers=layers, skip=skip, per_layer=per_layer,
                                  config=config, progress=steps)

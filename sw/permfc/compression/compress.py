@@ -21,13 +21,13 @@ from .overhead import step_bits
 from .scaling import scale_layers
 from .statistics import assumed_samples, calibration_samples, measure, shifted
 from .tables import with_tables, without_factors
-from .targets import layer_budgets, layer_plans, layer_rates
+from .targets import layer_budgets, layer_plans, layer_rates, sized
 
 _ENGINE = EngineConfig()
 _ATTEMPTS = 5  # to meet the target
 
 
-def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
+def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
              per_layer: Mapping[str, float | str] | None = None, progress: Progress | None = None) -> Network:
     """Compress a trained network to a target size, after training and without retraining.
 
@@ -35,8 +35,8 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     ----------
     model : FloatNetwork, path, torch module or state dict
         Whatever ``load_model`` takes.
-    bits : float
-        Most bits a weight: 8 * image bytes / weights, everything in the image included.
+    bits : float or "dense8"
+        Most bits a weight: 8 * image bytes / weights, everything in the image included. Or int8 weights everywhere.
     calibration : float [S, inputs], optional
         Typical inputs, without labels; some hundred to two thousand. Without them, inputs are assumed to lie in -1..1,
         hidden ranges are taken from made-up inputs with a margin of 2, and nothing is corrected: expect less accuracy.
@@ -61,17 +61,18 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
         If the calibration data cannot be used.
     """
     network = without_factors(load_model(model))
+    bits, per_layer = sized(network, bits, per_layer or {})
     _check_options(bits, engine)
     _check_size(network)
     _check_functions(network, engine)
     report = progress or (lambda what, done, total: None)
-    storages, budgets = layer_plans(network, bits, engine, per_layer or {})
+    storages, budgets = layer_plans(network, bits, engine, per_layer)
 
     samples = None if calibration is None else calibration_samples(calibration, network.inputs)
     real_samples = 0 if samples is None else len(samples)
     report("measure activations", 0, 1)
     believed = assumed_samples(network.inputs) if samples is None else samples
-    rates = layer_rates(network, bits, per_layer or {})
+    rates = layer_rates(network, bits, per_layer)
     network, tables = with_tables(network, believed, real_samples > 0, rates)
     statistics = measure(network, believed, real=real_samples > 0)
     steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
@@ -81,7 +82,7 @@ def compress(model: object, bits: float = 2.5, calibration: np.ndarray | None = 
     report("measure activations", 1, 1)
     taken = float(step_bits(steps, network.inputs))
     for _ in range(_ATTEMPTS):
-        budgets = layer_budgets(network, bits, storages, per_layer or {}, taken)
+        budgets = layer_budgets(network, bits, storages, per_layer, taken)
         fits, orders = allocate(scaled, storages, budgets, report)
         compressed = assemble(scaled, fits, orders, statistics, tables, steps, believed if real_samples else None, report)
         over = 8.0 * image_layout(compressed, engine.bus_bytes).image_bytes - bits * network.weight_count

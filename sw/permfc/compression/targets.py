@@ -19,11 +19,19 @@ from ..progress import Progress
 from .allocation import Budget
 from .overhead import Storage, fixed_bits
 
+ANY_SIZE = 1e6  # bits a weight: more than any network takes
 CHOOSABLE = (Kind.PREFIX, Kind.SPARSE, Kind.DENSE8)  # kinds that a user may name
 FLOAT_BITS = 32
 _FIRST_BITS, _LEAST_BITS, _MOST_BITS = 2.0, 0.02, 16.0  # where the search for a loss of accuracy starts, and its limits
 _SEARCHES = 14
 _PRECISION = 1.02  # of the size found
+
+
+def sized(network: FloatNetwork, bits: float | str, per_layer: Mapping[str, float | str]) -> tuple[float, dict[str, float | str]]:
+    """Most bits a weight, and what is asked of single layers, where ``bits`` may be "dense8": int8 weights everywhere, whatever that takes."""
+    if bits != Kind.DENSE8.value:
+        return bits, dict(per_layer)
+    return ANY_SIZE, dict.fromkeys((layer.name for layer in network), Kind.DENSE8.value) | dict(per_layer)
 
 
 def layer_plans(network: FloatNetwork, bits: float, engine: EngineConfig,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compression.compress import compress
-from ..compression.targets import layer_plans
+from ..compression.targets import layer_plans, sized
 from ..config import EngineConfig
 from ..errors import ModelError
 from ..network import Network
@@ -28,7 +28,7 @@ _MOST_ROWS = 2048  # that calibrate a chain
 SKIPPED = "left out by --skip"
 
 
-def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feeds], bits: float = 2.5, *, source: str = "the model",
+def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feeds], bits: float | str = 2.5, *, source: str = "the model",
                    layers: Sequence[str] | None = None, skip: Sequence[str] = (), per_layer: Mapping[str, float | str] | None = None,
                    config: EngineConfig | None = None, progress: Progress | None = None) -> WholeNetwork:
     """Compress the fully connected layers of any ONNX model that onnxruntime runs.
@@ -38,8 +38,8 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     model : ModelProto
     inputs : array, mapping of names to arrays, or iterable of such mappings
         Typical inputs of the model, without labels; an array will do for a model with one input.
-    bits : float
-        Most bits a weight of every chain, everything in its image included.
+    bits : float or "dense8"
+        Most bits a weight of every chain, everything in its image included; or int8 weights everywhere.
     source : str
         What messages call the model.
     layers, skip : names of layers, optional
@@ -79,7 +79,7 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     return made
 
 
-def _compressed(chain: Chain, bits: float, samples: np.ndarray, config: EngineConfig, per_layer: Mapping[str, float | str]) -> Network:
+def _compressed(chain: Chain, bits: float | str, samples: np.ndarray, config: EngineConfig, per_layer: Mapping[str, float | str]) -> Network:
     try:
         return compress(chain.network, bits, samples, config, per_layer=_choices(chain, per_layer))
     except ModelError as error:
@@ -92,7 +92,7 @@ def _choices(chain: Chain, per_layer: Mapping[str, float | str]) -> dict[str, fl
             for dense in group for name in dense.names if name in per_layer}
 
 
-def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, reasons: dict[str, str], bits: float, config: EngineConfig,
+def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, reasons: dict[str, str], bits: float | str, config: EngineConfig,
                 per_layer: Mapping[str, float | str]) -> Partition:
     """The partition without chains whose headers alone take more than ``bits``; ModelError if none is left."""
     while True:
@@ -100,7 +100,7 @@ def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, re
         _check_choices(part, per_layer)
         dear = {chain.name: error for chain in part.chains if (error := _too_dear(chain, bits, config, per_layer))}
         if len(dear) == len(part.chains):
-            raise ModelError(f"No chain of {source} can have {bits:.4g} bits a weight; chain {part.chains[0].name!r}: {next(iter(dear.values()))}")
+            raise ModelError(f"No chain of {source} can have {bits} bits a weight; chain {part.chains[0].name!r}: {next(iter(dear.values()))}")
         if not dear:
             return part
         for chain in part.chains:
@@ -108,9 +108,10 @@ def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, re
                 reasons |= dict.fromkeys((dense.name for group in chain.layers for dense in group), f"too small: {dear[chain.name]}")
 
 
-def _too_dear(chain: Chain, bits: float, config: EngineConfig, per_layer: Mapping[str, float | str]) -> str:
+def _too_dear(chain: Chain, bits: float | str, config: EngineConfig, per_layer: Mapping[str, float | str]) -> str:
+    most, choices = sized(chain.network, bits, _choices(chain, per_layer))
     try:
-        layer_plans(chain.network, bits, config, _choices(chain, per_layer))
+        layer_plans(chain.network, most, config, choices)
     except ModelError as error:
         return str(error)
     return ""

@@ -19,7 +19,6 @@ from .modules import Group
 from .recording import HELD_OUT, Record
 from .report import LayerReport
 
-_ANY_SIZE = 1e6  # bits a weight
 _FEW = 4 * HELD_OUT  # with fewer rows none is held out
 
 
@@ -55,7 +54,7 @@ def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: 
     common = {"name": name, "modules": tuple(name for unit in members for name in unit.names), "shape": (network.outputs, network.inputs)}
     held = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1 if len(rows) >= _FEW else np.zeros(len(rows), dtype=bool)
     try:
-        small = _small(network, bits, rows[~held], engine)
+        small = compress(network, bits, rows[~held], engine)
     except InputError as error:
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:
@@ -64,12 +63,6 @@ def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: 
     change = _error(network, small, rows[held] if held.any() else rows)
     report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=_kinds(small), error=change)
     return report, Group(name, small, places)
-
-
-def _small(network: FloatNetwork, bits: float | str, rows: np.ndarray, engine: EngineConfig) -> Network:
-    if isinstance(bits, str):
-        return compress(network, _ANY_SIZE, rows, engine, per_layer={network.layers[0].name: bits})
-    return compress(network, bits, rows, engine)
 
 
 def _kinds(network: Network) -> dict[str, int]:
