@@ -21,7 +21,6 @@ from permfc.network import Network
 from .console import messages
 from .whole import chain_samples, chosen_chain, is_whole
 
-
 _MOST_CLIPPED = 0.01  # of all values, before the user is warned
 
 
