@@ -132,4 +132,4 @@ def test_unusable_calibration_data(data, text):
 def test_calibration_data_are_thinned_evenly():
     data = np.arange(10_000, dtype=np.float32)[:, None]
     samples = calibration_samples(data, 1)
-    assert samples.shape == (2048, 1) and samples[0] == 0 and samples[-1] == 9999
+    assert samples.shape == (8192, 1) and samples[0] == 0 and samples[-1] == 9999

@@ -89,7 +89,8 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
         if over <= 0:
             return compressed
         taken += over
-    raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / network.weight_count:.4f}: ask for a little more")
+    raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / network.weight_count:.4f} bits: "
+                     "ask for a little more")
 
 
 def _check_options(bits: float, engine: EngineConfig) -> None:

@@ -15,8 +15,8 @@ _JUDGED = 5            # every so manieth sample tells how much trust the others
 def shrunk_covariance(x: np.ndarray, ridge: float = _LEAST_RIDGE) -> np.ndarray:
     """The covariance of the columns of ``x`` [S, N], float64 [N, N], its off-diagonal part drawn towards 0 when samples are few.
 
-    The factor minimises the expected squared error of the estimate (Schaefer, Strimmer, 2005); ``ridge`` times the mean variance is
-    added to the variance of every feature.
+    The factor minimises the expected squared error of the estimate (Schaefer, Strimmer, 2005); ``ridge`` times the mean
+    variance is added to the variance of every feature.
     """
     samples = len(x)
     centred = x - x.mean(axis=0, dtype=np.float64)
@@ -33,18 +33,19 @@ def shrunk_covariance(x: np.ndarray, ridge: float = _LEAST_RIDGE) -> np.ndarray:
 
 
 def best_ridge(x: np.ndarray) -> float | None:
-    """The ridge with which feedback leaves least error on samples that it has not seen; None if there had better be no feedback.
+    """The ridge with which feedback leaves least error on unseen samples; None if no feedback leaves less.
 
     Parameters
     ----------
     x : float [S, N]
-        Columns in the order in which they are rounded. Of many columns, the first ones decide. Every fifth sample is kept to judge by,
-        so fewer than five samples get None.
+        Columns in the order in which they are rounded. Of many columns, the first ones decide. Every fifth sample is
+        kept to judge by, so fewer than five samples get None.
     """
     judged = np.arange(len(x)) % _JUDGED == _JUDGED - 1
     if not judged.any():
         return None
-    known, kept = x[~judged, :_MOST_FEATURES], x[judged, :_MOST_FEATURES] - x[~judged, :_MOST_FEATURES].mean(axis=0, dtype=np.float64)
+    known = x[~judged, :_MOST_FEATURES]
+    kept = x[judged, :_MOST_FEATURES] - known.mean(axis=0, dtype=np.float64)
     covariance = shrunk_covariance(known, 0.0)
     mean_variance = covariance.diagonal().mean()
     best, least = None, float(np.square(kept).sum())
@@ -59,7 +60,7 @@ def best_ridge(x: np.ndarray) -> float | None:
 
 
 def _error_left(covariance: np.ndarray, kept: np.ndarray) -> float:
-    """Squared error in the outputs for centred samples ``kept`` [S, N], if all features are rounded with errors of 1 and those are fed back."""
+    """Squared error of outputs for centred samples ``kept`` [S, N] if the error of each feature is 1 and fed back."""
     factor = upper_factor(covariance)
     return float(np.square(factor.diagonal()[:, None] * np.linalg.solve(factor, kept.T)).sum())
 

@@ -1,8 +1,9 @@
-"""Steps and offsets of a network's inputs: errors of rounded inputs against errors of rounded levels, and against the bytes that steps take.
+"""Steps and offsets of a network's inputs: errors of rounded inputs against errors of rounded levels and against bytes.
 
-A fine step rounds an input well, but makes its weights large beside those of others, and all int8 levels of a layer have one unit. For errors
-of inputs, ``step**2 / 12`` times the energy of the input's weights, and of levels, ``unit**2 / 12`` times the input's variance over
-``step**2``, the best steps are proportional to ``sqrt(spread / weight)``, where the range of the input allows it.
+A coarse step rounds its input badly. A fine one makes the weights of its input small beside those of others, and as all
+int8 levels of a layer have one unit, small levels are rounded badly. The error of an input is ``step**2 / 12`` times the
+energy of its weights, that of its levels ``unit**2 / 12`` times its variance over ``step**2``. The sum is least for steps
+that are proportional to the root of the input's spread over the size of its weights, where its range allows them.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from ..importers.float_network import FloatLayer, FloatNetwork
 from ..network import InputSteps
 from .overhead import step_bits
 from .scaling import coded_error, row_scales
-from .statistics import Statistics, believed_share, clip_peak, importance
+from .statistics import Statistics, believed_share, clip_peak, hidden_margin, importance, shifted
 
 _STEPS = 127.0
-_CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the largest input, at which a common step may clip
+_CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the largest input, where a common step may clip
 _GRID = 24               # common factors of the best steps that are tried
 _MOST_COARSENING = 16.0  # an input keeps at least 127 / 16 steps
 _TOP_LEVEL = 4.0         # of the root mean square of a column: hardly any level is larger
-_OFTEN_ZERO = 0.01       # of the samples: an input that is exactly 0 more often stays 0, for zeros cost no reads
+_OFTEN_ZERO = 0.01       # of the samples: an input that is exactly 0 more often stays 0, as zeros cost no reads
 _MOST_ZERO = 2.0 ** 15 - 1
 _TINY = 1e-30
 
@@ -35,29 +36,38 @@ class _Model:
     Members
     -------
     matters : float64 [N]
-        Squared error of the results for a squared error in all weights of an input, whose steps are 1, in the units of scaled rows.
+        Squared error of the results for a squared error of 1 in all weights of an input, for a step of 1 and scaled rows.
     energy : float64 [N]
         Squared error of the results for a squared error of an input.
     top : float64 [N]
         The largest level that an input's weights take in scaled rows, if its step is 1.
     outputs : int
+    bits : float
+        Of a weight.
     """
 
     matters: np.ndarray
     energy: np.ndarray
     top: np.ndarray
     outputs: int
+    bits: float
 
     @classmethod
-    def of(cls, layer: FloatLayer, statistics: Statistics, real_samples: int) -> _Model:
-        matters = importance(statistics, np.ones(layer.inputs), real_samples)
-        scaled = layer.weight / row_scales(layer.weight, matters, statistics.sensitivity)[:, None].astype(np.float32)
+    def of(cls, layer: FloatLayer, statistics: Statistics, samples: int, bits: float) -> _Model:
+        matters = importance(statistics, np.ones(layer.inputs), samples)
+        rows = row_scales(layer.weight, matters, statistics.sensitivity)
+        scaled = layer.weight / rows[:, None].astype(np.float32)
         usual = np.sqrt(np.square(scaled, dtype=np.float64).mean(axis=0))
         energy = statistics.sensitivity @ np.square(layer.weight, dtype=np.float64)
-        return cls(matters, energy, np.minimum(np.abs(scaled).max(axis=0), _TOP_LEVEL * usual), layer.outputs)
+        return cls(matters, energy, np.minimum(np.abs(scaled).max(axis=0), _TOP_LEVEL * usual), layer.outputs, bits)
 
-    def error(self, steps: np.ndarray) -> float:
-        """Squared error of the results by rounding of inputs and of levels, for the ``steps`` [N] of inputs."""
+    @property
+    def coded(self) -> float:
+        """Value of the squared error of the results by coding of weights."""
+        return coded_error(self.bits) * float(self.matters @ self.energy)
+
+    def rounding(self, steps: np.ndarray) -> float:
+        """Squared error of the results by rounding of inputs and of levels, for inputs of ``steps`` [N]."""
         unit = (self.top * steps).max() / _STEPS
         levels = self.outputs * unit ** 2 * (self.matters / np.square(steps)).sum()
         return float((np.square(steps) @ self.energy + levels) / 12.0)
@@ -69,18 +79,19 @@ class _Model:
             return finest
         shape = np.where(weighty, self.matters / np.where(weighty, self.energy, 1.0), 0.0) ** 0.25
         ratios = (finest / np.maximum(shape, _TINY))[weighty]
-        trials = [np.clip(factor * shape, finest, _MOST_COARSENING * finest) for factor in np.geomspace(ratios.min(), ratios.max(), _GRID)]
-        return min(trials, key=self.error)
+        factors = np.geomspace(ratios.min(), ratios.max(), _GRID)
+        return min((np.clip(factor * shape, finest, _MOST_COARSENING * finest) for factor in factors), key=self.rounding)
 
-    def error_a_bit(self, bits: float) -> float:
-        """Squared error of the results that a bit of the image is worth, when weights have ``bits`` bits."""
-        weights = self.outputs * len(self.energy)
-        return 2.0 * np.log(2.0) * coded_error(bits) * float(self.matters @ self.energy) / weights
+    def cost(self, steps: InputSteps) -> float:
+        """Squared error of the results, and what the bits are worth that the steps take."""
+        inputs = len(self.energy)
+        error_a_bit = 2.0 * np.log(2.0) * self.coded / (self.outputs * inputs)
+        return self.coded + self.rounding(steps.steps(inputs)) + step_bits(steps, inputs) * error_a_bit
 
 
 def choose_input_steps(layer: FloatLayer, x: np.ndarray, statistics: Statistics, real_samples: int, bits: float,
                        most_stored: float = np.inf) -> InputSteps:
-    """One step for all inputs, or a step for each, or a step and an offset for each: whichever is worth its bytes.
+    """One step for all inputs, a step for each, or a step and an offset for each: whichever is worth its bytes.
 
     Parameters
     ----------
@@ -96,28 +107,28 @@ def choose_input_steps(layer: FloatLayer, x: np.ndarray, statistics: Statistics,
     most_stored : float
         Most bits that steps and offsets may take.
     """
-    model = _Model.of(layer, statistics, real_samples)
-    common = _common_step(x, model.energy, real_samples)
-    best, least = InputSteps(common), model.error(np.full(layer.inputs, common)) + _clipping(x, common, model.energy)
     if not real_samples:
-        return best
-    for with_zeros in (False, True):
-        steps = _own_steps(x, model, common, with_zeros)
-        stored = step_bits(steps, layer.inputs)
-        cost = model.error(steps.steps(layer.inputs)) + stored * model.error_a_bit(bits)
-        if cost < least and stored <= most_stored:
+        return InputSteps(float(np.abs(x).max()) / _STEPS)
+    model = _Model.of(layer, statistics, real_samples, bits)
+    common = _common_step(x, model.energy)
+    best = InputSteps(common)
+    least = model.cost(best) + _clipping(x, common, model.energy)
+    for centre in (np.zeros(layer.inputs), _centre(x)):
+        model = _Model.of(layer, shifted(statistics, centre), real_samples, bits)
+        steps = _own_steps(x, model, common, centre)
+        cost = model.cost(steps)
+        if cost < least and step_bits(steps, layer.inputs) <= most_stored:
             best, least = steps, cost
     return best
 
 
-def _common_step(x: np.ndarray, energy: np.ndarray, real_samples: int) -> float:
+def _common_step(x: np.ndarray, energy: np.ndarray) -> float:
     """The one step for all inputs with the least error of rounding and clipping."""
     largest = float(np.abs(x).max())
     if largest <= 0:
         return 1.0 / _STEPS
-    margin = 1.0 + 1.0 / np.sqrt(real_samples) if real_samples else 1.0
     trials = [largest * clip / _STEPS for clip in _CLIPS]
-    return margin * min(trials, key=lambda step: _clipping(x, step, energy) + step ** 2 / 12.0 * energy.sum())
+    return hidden_margin(len(x), real=True) * min(trials, key=lambda step: _clipping(x, step, energy) + step ** 2 / 12.0 * energy.sum())
 
 
 def _clipping(x: np.ndarray, step: float, energy: np.ndarray) -> float:
@@ -126,17 +137,17 @@ def _clipping(x: np.ndarray, step: float, energy: np.ndarray) -> float:
     return float(np.square(beyond).mean(axis=0, dtype=np.float64) @ energy)
 
 
-def _own_steps(x: np.ndarray, model: _Model, common: float, with_zeros: bool) -> InputSteps:
-    """A step for each input and, if wanted, an offset for those that are rarely exactly 0."""
-    centre = np.zeros(x.shape[1])
-    if with_zeros:
-        moved = (x == 0).mean(axis=0) <= _OFTEN_ZERO
-        centre[moved] = (0.5 * (x.min(axis=0).astype(np.float64) + x.max(axis=0)))[moved]
-    trust = believed_share(len(x))
-    reach = clip_peak((x - centre).astype(np.float32)) * (1.0 + 1.0 / np.sqrt(len(x)))
-    finest = trust * reach / _STEPS + (1.0 - trust) * common
-    finest = np.maximum(finest, np.abs(centre) / _MOST_ZERO)
-    steps = model.best_steps(finest)
+def _centre(x: np.ndarray) -> np.ndarray:
+    """The middle of the range of each input, float64 [N]; 0 for those that are often exactly 0."""
+    often = (x == 0).mean(axis=0) > _OFTEN_ZERO
+    return np.where(often, 0.0, 0.5 * (x.min(axis=0).astype(np.float64) + x.max(axis=0)))
+
+
+def _own_steps(x: np.ndarray, model: _Model, common: float, centre: np.ndarray) -> InputSteps:
+    """A step for each input whose offset is about ``centre`` [N]."""
+    own = clip_peak((x - centre).astype(np.float32)) * hidden_margin(len(x), real=True) / _STEPS
+    finest = common * (np.where(own > 0, own, common) / common) ** believed_share(len(x))
+    steps = model.best_steps(np.maximum(finest, np.abs(centre) / _MOST_ZERO))
     scale = InputSteps(steps.min()).scale
     exponents = np.clip(np.ceil(STEP_OCTAVE * np.log2(steps / scale) - 1e-6), 0, 255).astype(np.uint8)
     zeros = np.rint(centre / (scale * np.exp2(exponents / STEP_OCTAVE))).astype(np.int16)
@@ -144,7 +155,7 @@ def _own_steps(x: np.ndarray, model: _Model, common: float, with_zeros: bool) ->
 
 
 def without_offsets(network: FloatNetwork, x: np.ndarray, steps: InputSteps) -> tuple[FloatNetwork, np.ndarray]:
-    """The same network for inputs whose offsets are taken off, which goes into the first bias, and the samples ``x`` [S, N] without them."""
+    """The network for inputs without their offsets, which go into the first bias, and the samples ``x`` [S, N] without them."""
     if steps.zeros is None:
         return network, x
     offsets, first = steps.offsets(network.inputs), network.layers[0]

@@ -104,7 +104,7 @@ def hidden_steps(weight: np.ndarray, statistics: Statistics, coarsest: float = n
 
 
 def tamed(weight: np.ndarray, rows: np.ndarray, importance: np.ndarray, bits: float) -> np.ndarray:
-    """Scales ``rows`` [M], larger for rows of ``weight`` with so large weights that the int8 levels of all others would be coarse."""
+    """The scales ``rows`` [M], larger where a row of ``weight`` is so large somewhere that int8 is coarse for all others."""
     energy = float(np.square(weight / rows[:, None]).mean(axis=0) @ importance)
     return rows * _raised(np.abs(weight).max(axis=1) / rows, energy, float(importance.sum()), bits)
 
