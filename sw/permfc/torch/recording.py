@@ -16,6 +16,7 @@ from .dense import Unit, expected
 from .rows import SpacedRows
 
 MOST_ROWS = 2048   # that a layer is calibrated with
+MOST_BATCHES = 4   # that are kept whole
 HELD_OUT = 9       # every ninth row only measures the error
 _CHECKED = 64      # rows of a call whose results are compared with those of a fully connected layer
 _TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 4e-2}  # of rounding, over the largest result; others 1e-4
@@ -56,7 +57,7 @@ class _Tensors:
         return number
 
 
-def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object]) -> tuple[list[Record], object]:
+def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object]) -> tuple[list[Record], list[object]]:
     """Run a model on typical inputs as at inference.
 
     Parameters
@@ -70,8 +71,8 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object
     Returns
     -------
     records : list of Record, one a unit
-    first : object
-        The first batch.
+    kept : list
+        The first batch, and a few others, evenly spaced.
 
     Raises
     ------
@@ -82,14 +83,17 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object
         raise InputError(f"calibration must be several batches, not one {type(calibration).__name__}: write [batch], or x.split(64)")
     records, tensors = [Record() for _ in units], _Tensors()
     watched = {module: _watch(module, record, tensors) for unit, record in zip(units, records, strict=True) for module in unit.modules}
-    first = None
+    kept, spacing = [], 1
     with at_inference(model), _forwards(watched):
         for number, batch in enumerate(calibration):
-            first = batch if number == 0 else first
+            if number % spacing == 0:
+                kept.append(batch)
+            if len(kept) > MOST_BATCHES:
+                kept, spacing = kept[::2], 2 * spacing
             call(model, batch, f"calibration batch {number}")
-    if first is None:
+    if not kept:
         raise InputError("calibration holds no batch: it must be a list of batches, or something to iterate over once")
-    return records, first
+    return records, kept
 
 
 def call(model: Callable[..., object], batch: object, name: str) -> object:
