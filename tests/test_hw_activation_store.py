@@ -125,6 +125,44 @@ def test_results_leave_in_order_with_one_last(seed, emission, receiver, bits):
     run_bench(store, run, read, receive)
 
 
+async def append_replaced(ctx, store: ActivationStore, values: list[int], replacements: list[int], pauses) -> None:
+    """Results of which each is replaced by what comes a cycle later."""
+    timeline = [item for pair in zip(values, replacements, strict=True) for item in (*[None] * next(pauses), pair)]
+    ctx.set(store.replaced, 1)
+    for now, before in zip([*timeline, None], [None, *timeline], strict=True):
+        ctx.set(store.value_en, now is not None)
+        ctx.set(store.value, 99 if now is None else now[0])
+        ctx.set(store.complete, now is not None and now is timeline[-1])
+        ctx.set(store.replacement, -99 if before is None else before[1])
+        await ctx.tick()
+    ctx.set(store.value_en, 0)
+    ctx.set(store.complete, 0)
+
+
+@given(seeds, patterns)
+@settings(max_examples=8, deadline=None)
+def test_results_are_replaced_by_those_of_a_table(seed, pattern):
+    """A zero becomes something and something a zero. Then a final layer's, sign included; inputs in between are not touched."""
+    store, rng, pauses = store_of(), np.random.default_rng(seed), stalls(seed, pattern)
+    count = int(rng.integers(1, FEATURES + 1))
+    inputs, values, replacements = (draw_activations(rng, count) for _ in range(3))
+
+    async def bench(ctx) -> None:
+        for _ in range(2):
+            await load_inputs(ctx, store, inputs, pauses)
+            await strobe(ctx, store.swap)
+            assert await read_list(ctx, store) == active_entries(inputs)
+            await append_replaced(ctx, store, values, replacements, pauses)
+            await strobe(ctx, store.swap)
+            assert await read_list(ctx, store) == active_entries(replacements)
+            ctx.set(store.final, 1)
+            await append_replaced(ctx, store, values, replacements, pauses)
+            ctx.set(store.final, 0)
+            assert await stream_get(ctx, store.results, count) == replacements
+
+    run_bench(store, bench)
+
+
 @pytest.mark.parametrize("gap", range(8))
 def test_only_the_last_result_is_last(gap):
     """Wherever the result before is on its way out when the last one comes."""

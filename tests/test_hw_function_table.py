@@ -1,4 +1,4 @@
-"""FunctionTable: every int8 by its byte, in the cycle in which it came, and everything else untouched."""
+"""FunctionTable: every int8 by its byte, as many cycles later as the box says."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from permfc_hw.function_table import FunctionTable
 BUSES = [16, 32, 64, 512]
 
 
-def box_of(bus_bits: int, accumulator_bits: int = 32) -> FunctionTable:
-    return FunctionTable(EngineConfig(lanes=4, bus_bits=bus_bits, accumulator_bits=accumulator_bits))
+def box_of(bus_bits: int) -> FunctionTable:
+    return FunctionTable(EngineConfig(lanes=4, bus_bits=bus_bits))
 
 
 def random_table(seed: int) -> np.ndarray:
@@ -34,44 +34,30 @@ async def store(ctx, box: FunctionTable, table: np.ndarray) -> None:
     ctx.set(box.words_data, 0)
 
 
-async def look_up(ctx, box: FunctionTable, results: list[int], pauses=None) -> list[int]:
-    """What becomes of ``results``, each announced one cycle before it is there; in the cycles between, others are."""
-    pauses, values = pauses or stalls(0, (0,)), []
-    timeline = [item for result in results for item in (*[None] * next(pauses), result)]
-    for now, following in zip([None, *timeline], [*timeline, None], strict=True):
-        ctx.set(box.argument, 85 if now is None else now)
-        ctx.set(box.coming, -86 if following is None else (following + 128) % 256 - 128)
-        _, _, value = await ctx.tick().sample(box.value)
-        if now is not None:
-            values.append(value)
-    return values
+async def look_up(ctx, box: FunctionTable, results: list[int | None]) -> list[int | None]:
+    """The entries of ``results``, ``latency`` cycles later; None stands for a cycle in which nothing is asked."""
+    entries = []
+    for result in [*results, *[None] * box.latency]:
+        ctx.set(box.result, -86 if result is None else result)
+        _, _, entry = await ctx.tick().sample(box.entry)
+        entries.append(entry)
+    return [entry for result, entry in zip(results, entries[box.latency:], strict=True) if result is not None]
+
+
+EVERY = list(range(-128, 128))
 
 
 @pytest.mark.parametrize("bus_bits", BUSES)
 @pytest.mark.parametrize("pattern", [(0,), (0, 0, 1, 3)])
 def test_every_result_by_its_byte(bus_bits, pattern):
-    box, table = box_of(bus_bits), random_table(bus_bits)
+    """Result after result, or with cycles between."""
+    box, table, pauses = box_of(bus_bits), random_table(bus_bits), stalls(2, pattern)
     results = np.random.default_rng(1).permutation(256) - 128
+    timeline = [item for result in results.tolist() for item in (*[None] * next(pauses), result)]
 
     async def bench(ctx) -> None:
         await store(ctx, box, table)
-        ctx.set(box.enable, 1)
-        assert await look_up(ctx, box, results.tolist(), stalls(2, pattern)) == table[results.astype(np.int8).view(np.uint8)].tolist()
-
-    run_bench(box, bench)
-
-
-@pytest.mark.parametrize("bits", [16, 24, 32])
-def test_values_pass_while_no_layer_looks_up(bits):
-    """Raw totals among them; the table is there all the time and is found again."""
-    box, table = box_of(32, bits), random_table(bits)
-    totals = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, -129, 128, 0, -1, 127, -128]
-
-    async def bench(ctx) -> None:
-        await store(ctx, box, table)
-        assert await look_up(ctx, box, totals) == totals
-        ctx.set(box.enable, 1)
-        assert await look_up(ctx, box, [-128, -1, 0, 127]) == table[[128, 255, 0, 127]].tolist()
+        assert await look_up(ctx, box, timeline) == table[results.astype(np.int8).view(np.uint8)].tolist()
 
     run_bench(box, bench)
 
@@ -81,10 +67,9 @@ def test_a_table_replaces_the_one_before(bus_bits):
     box = box_of(bus_bits)
 
     async def bench(ctx) -> None:
-        ctx.set(box.enable, 1)
         for seed in (3, 4):
             await store(ctx, box, random_table(seed))
-            assert await look_up(ctx, box, list(range(256))) == random_table(seed).tolist()
+            assert await look_up(ctx, box, EVERY) == np.roll(random_table(seed), 128).tolist()
 
     run_bench(box, bench)
 
@@ -99,7 +84,6 @@ def test_words_are_only_taken_when_they_are_the_table_s():
             ctx.set(box.words_address, number)
             ctx.set(box.words_data, 0x5A5A)
             await ctx.tick()
-        ctx.set(box.enable, 1)
-        assert await look_up(ctx, box, list(range(256))) == table.tolist()
+        assert await look_up(ctx, box, EVERY) == np.roll(table, 128).tolist()
 
     run_bench(box, bench)

@@ -31,7 +31,10 @@ class ActivationStore(wiring.Component):
         The host's activations; accepted while ``loading`` is high and no results are held.
     loading : In(1)
     value_en, value : In
-        The next result of the current layer.
+        The next result of the current layer: int8, unless it is for the host.
+    replaced, replacement : In
+        The layer's results are not kept themselves, but for each its replacement, which comes one cycle later.
+        ``replaced`` is constant while a layer's results pass.
     final : In(1)
         Results are for the host.
     swap : In(1)
@@ -61,6 +64,8 @@ class ActivationStore(wiring.Component):
             "loading": In(1),
             "value_en": In(1),
             "value": In(signed(config.accumulator_bits)),
+            "replaced": In(1),
+            "replacement": In(signed(8)),
             "final": In(1),
             "swap": In(1),
             "clear": In(1),
@@ -95,23 +100,25 @@ class ActivationStore(wiring.Component):
 
     def _append(self, m: Module, banks: list[SinglePortMemory], appended: Signal, appending: Signal, stored: Signal) -> None:
         features = self.config.features
-        value, final = Signal(signed(self.config.accumulator_bits)), Signal()
-        entry = Signal(Activation(self.config))
-        store = appending & (self.received < features) & (final | (value != 0))
+        value, final, replacing = Signal(signed(self.config.accumulator_bits)), Signal(), Signal()
+        kept, entry = Signal.like(value), Signal(Activation(self.config))
+        store = appending & (self.received < features) & (final | (entry.x != 0))
         m.d.sync += [
             value.eq(Mux(self.loading, self.inputs.payload, self.value)),
             appending.eq(Mux(self.loading, self.inputs.valid & self.inputs.ready, self.value_en)),
             final.eq(self.final),
+            replacing.eq(self.replaced & ~self.loading),
         ]
         m.d.comb += [
             self.inputs.ready.eq(self.loading & ~self.holding),
-            entry.x.eq(value[:8]),
+            kept.eq(Mux(replacing, self.replacement, value)),
+            entry.x.eq(kept[:8]),
             entry.index.eq(self.received),
         ]
         for number, bank in enumerate(banks):
             m.d.comb += [
                 bank.write_en.eq(store & (appended == number)),
-                bank.write_data.eq(Mux(final, value.as_unsigned(), entry.as_value())),
+                bank.write_data.eq(Mux(final, kept.as_unsigned(), entry.as_value())),
             ]
         with m.If(appending & (self.received <= features)):
             m.d.sync += self.received.eq(self.received + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value, ValueCastable
+from amaranth.hdl import Cat, Module, ResetInserter, Signal, ValueCastable
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2
@@ -118,7 +118,9 @@ class Engine(wiring.Component):
         self._connect_headers(m)
         self._connect_lanes(m)
         self._connect_results(m)
-        self._connect_store(m, self._looked_up(m))
+        self._connect_store(m)
+        if self.function_table is not None:
+            self._connect_function_table(m, self.function_table)
         self._connect_events(m)
         self._connect_host(m)
         return m
@@ -244,28 +246,25 @@ class Engine(wiring.Component):
             loader.emitted.eq(requantiser.emitted),
         ]
 
-    def _looked_up(self, m: Module) -> Value:
-        """The requantiser's value, or what the layer's table makes of it."""
-        loader, requantiser, table = self.loader, self.requantiser, self.function_table
-        if table is None:
-            return requantiser.value
+    def _connect_function_table(self, m: Module, table: FunctionTable) -> None:
+        """Its entry is due one cycle after the requantiser's value, two after the result was announced."""
+        loader = self.loader
         m.submodules.function_table = table
         m.d.comb += [
-            table.enable.eq(loader.emission.table),
-            table.coming.eq(requantiser.coming),
-            table.argument.eq(requantiser.value),
             table.words_en.eq(loader.function_en),
             table.words_address.eq(loader.address),
             table.words_data.eq(loader.word_data),
+            table.result.eq(self.requantiser.coming),
+            self.store.replaced.eq(loader.emission.table),
+            self.store.replacement.eq(table.entry),
         ]
-        return table.value
 
-    def _connect_store(self, m: Module, value: Value) -> None:
+    def _connect_store(self, m: Module) -> None:
         sequencer, store, emission = self.sequencer, self.store, self.loader.emission
         layer_done = self.requantiser.emitted & emission.layer_end
         m.d.comb += [
             store.value_en.eq(self.requantiser.value_en),
-            store.value.eq(value),
+            store.value.eq(self.requantiser.value),
             store.final.eq(emission.final),
             store.complete.eq(layer_done & emission.final),
             store.loading.eq(~sequencer.busy & ~self.registers.start),
