@@ -24,6 +24,8 @@ from permfc.config import EngineConfig
 from permfc.functions import IDENTITY
 from permfc.image.layout import image_layout
 from permfc.importers import FloatLayer, FloatNetwork
+from permfc.network import InputSteps
+from permfc_cli.bench.gptq import gptq
 from permfc_cli.bench.minilm import MiniLmLayer, minilm_layers
 from permfc_cli.bench.peers import PEERS
 
@@ -43,9 +45,11 @@ def corrected_error(weights: np.ndarray, layer: MiniLmLayer, x: np.ndarray) -> f
     return float(np.square(error).sum() / np.square(x @ layer.weight.T).sum())
 
 
-def int8_error(weights: np.ndarray, layer: MiniLmLayer, step: float) -> float:
-    """The same with activations in int8 of that ``step``, and a gain and an offset of each output from the calibration data."""
-    known, fresh = (np.clip(np.rint(x / step), -128, 127) * step @ weights.T for x in (layer.calibration, layer.heldout))
+def int8_error(weights: np.ndarray, layer: MiniLmLayer, inputs: InputSteps) -> float:
+    """The same with activations in int8 as ``inputs`` says, and a gain and an offset of each output from the calibration data."""
+    features = weights.shape[1]
+    known, fresh = ((inputs.quantise(x) * inputs.steps(features) + inputs.offsets(features)) @ weights.T
+                    for x in (layer.calibration, layer.heldout))
     gain, offset = correction(layer.calibration @ layer.weight.T, known)
     wanted = layer.heldout @ layer.weight.T
     return float(np.square(fresh * gain + offset - wanted).sum() / np.square(wanted).sum())
@@ -64,7 +68,7 @@ def rows_at(layer: MiniLmLayer, rate: float) -> list[dict[str, object]]:
         {"layer": layer.name, "method": f"permfc-{rate:g}", "bits": 8 * image_layout(compressed, ENGINE.bus_bytes).image_bytes / layer.weight.size,
          "error": error, "seconds": seconds},
         {"layer": layer.name, "method": f"ecsq-{rate:g}", "bits": rate, "error": corrected_error(free, layer, layer.heldout)},
-        {"layer": layer.name, "method": f"ecsq+int8-{rate:g}", "bits": rate, "error": int8_error(free, layer, compressed.input_steps.scale)},
+        {"layer": layer.name, "method": f"ecsq+int8-{rate:g}", "bits": rate, "error": int8_error(free, layer, compressed.input_steps)},
     ]
 
 
@@ -108,8 +112,9 @@ def main() -> None:
     layers = [layers[number] for number in options.layers] or layers
     rows: list[dict[str, object]] = []
     for layer in track(layers, console=Console(stderr=True)):
-        for name in FIXED:
-            stored = PEERS[name][1](layer.weight)
+        rivals = {name: PEERS[name][1](layer.weight) for name in FIXED}
+        rivals["gptq-int3-g64"] = gptq(layer.weight, layer.calibration, 3)
+        for name, stored in rivals.items():
             rows.append({"layer": layer.name, "method": name, "bits": stored.bits / layer.weight.size,
                          "error": corrected_error(stored.weights, layer, layer.heldout)})
         for rate in options.rates:

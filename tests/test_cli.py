@@ -70,6 +70,15 @@ def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_fi
     assert figures["image_bytes"] == len(image.pack(network, EngineConfig()))
 
 
+def test_clipped_inputs_are_told(float_model: Path, network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "wide.npy", 100.0 * np.load(inputs_file))
+    shown = succeed("simulate", network_file, "--input", tmp_path / "wide.npy", *ENGINE)
+    assert "wide.npy are outside of the range that the network was compressed for" in " ".join(shown.stderr.split())
+    assert "outside of the range" not in " ".join(succeed("simulate", network_file, "--input", inputs_file, *ENGINE).stderr.split())
+    without = succeed("compress", float_model, "-o", tmp_path / "net.safetensors", "--bits", 7)
+    assert "Without --calibrate, inputs are assumed to lie in -1..1" in " ".join(without.stderr.split())
+
+
 def test_compress_prints_a_table(float_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
     assert "bits a weight" in succeed("compress", float_model, "-o", out, "--bits", 7).stdout

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from permfc.compression.classes import EMPTY, ClassFit, packed_features
-from permfc.compression.covariance import feature_groups, shrunk_covariance, unexplained_share, upper_factor
+from permfc.compression.covariance import best_ridge, feature_groups, shrunk_covariance, unexplained_share, upper_factor
 from permfc.compression.feedback import compensated, fed_back
 from permfc.compression.overhead import Storage
 from permfc.compression.quantiser import Quantiser
@@ -127,6 +127,24 @@ def test_few_samples_do_no_harm(samples):
     fresh = 30 * np.random.default_rng(6).standard_normal((2000, 80))
     wanted = made.fit.weights.T
     assert output_error(rounded(made, moved), wanted, fresh) < 1.05 * output_error(rounded(made, made.fit.weights), wanted, fresh)
+
+
+@pytest.mark.parametrize("samples", [40, 120, 150])
+def test_as_many_samples_as_features_are_no_worse_than_few(samples):
+    """Beside a strong common factor, chance correlations of 120 features look real: trusting them costs a fifth of the gain."""
+    def activations(count: int, seed: int) -> np.ndarray:
+        return np.clip(np.rint(8 * correlated(count, 120, seed, factors=1)), -128, 127).astype(np.int8)
+
+    fresh, made = activations(2000, 9).astype(np.float32), quantiser(activations(2000, 8).astype(np.float32), 0.03)
+    wanted, packed = made.fit.weights.T, packed_features(made.fit)
+    left = output_error(rounded(made, fed_back(made, activations(samples, 3)[:, packed])), wanted, fresh)
+    assert left < 0.63 * output_error(rounded(made, made.fit.weights), wanted, fresh)
+
+
+def test_the_ridge_follows_the_samples():
+    few, many = correlated(60, 50, factors=3), correlated(4000, 50, factors=3)
+    assert best_ridge(many) < best_ridge(few)
+    assert best_ridge(many[:4]) is None
 
 
 def test_too_few_samples_to_judge_leave_the_weights():

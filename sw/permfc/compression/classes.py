@@ -20,6 +20,7 @@ _SLOPES = np.geomspace(0.12, 8.0, 16)  # around the slope of a class, so that so
 
 _ROUNDS = 5        # of improvement before the cost is looked at
 _MOST_REPEATS = 4
+_REPEATED_WEIGHTS = 1 << 23  # of larger layers, each repeat would take minutes
 _SETTLED = 2e-3    # of the cost: less than that is not worth further rounds
 
 
@@ -118,7 +119,7 @@ class ClassFit:
     def settle(self, slope: float) -> float:
         """``improve`` until that saves hardly anything; return the error + slope * bits."""
         cost = self.improve(slope, _ROUNDS)
-        for _ in range(_MOST_REPEATS):
+        for _ in range(_MOST_REPEATS if self.weights.size <= _REPEATED_WEIGHTS else 0):
             before, cost = cost, self.improve(slope, _ROUNDS)
             if cost > (1.0 - _SETTLED) * before:
                 break
