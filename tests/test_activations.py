@@ -85,6 +85,18 @@ def test_correction_recovers_gain_and_offset():
     assert gain[0] == 1.0 and 0.0 < offset[0] < 0.5
 
 
+def test_results_that_never_vary_keep_their_gain():
+    found = np.tile(np.random.default_rng(0).standard_normal(50), (40, 1))  # whose means are off by rounding
+    gain, offset = correction(found.astype(np.float32), found)
+    assert (gain == 1.0).all() and np.abs(offset).max() < 1e-6
+
+
+def test_ranges_of_tiny_and_huge_values():
+    values = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
+    for size in (1e-30, 1e30):
+        assert clip_peak(values * np.float32(size)) == pytest.approx(clip_peak(values) * size, rel=1e-5)
+
+
 def test_few_samples_correct_little():
     rng = np.random.default_rng(0)
     gain, offset = correction(rng.standard_normal((2, 50)), rng.standard_normal((2, 50)))

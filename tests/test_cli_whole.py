@@ -79,6 +79,10 @@ def test_mistakes(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.npy", "z.npz"]  # nothing half-written
 
 
+def test_a_network_file_is_no_model_file(folder, tmp_path):
+    assert "net is an archive, such as that of a whole network, not the model file" in fail("pack", folder / "net", "-o", tmp_path / "image")
+
+
 def saved(tmp_path, array):
     np.save(tmp_path / "wrong.npy", array)
     return tmp_path / "wrong.npy"

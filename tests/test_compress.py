@@ -180,9 +180,9 @@ def test_progress_is_reported_to_the_end():
 
 @pytest.mark.parametrize(("options", "text"), [
     ({"bits": 0.01}, r"Target of 0\.01 bits a weight cannot be reached: headers, biases and multipliers of this network alone take"),
-    ({"bits": 0}, r"Target bits a weight must be a positive number, not 0"),
-    ({"bits": float("nan")}, r"must be a positive number, not nan"),
-    ({"bits": "2"}, r"must be a positive number, not '2'"),
+    ({"bits": 0}, r"Target bits a weight must be a positive number, or dense8, not 0"),
+    ({"bits": float("nan")}, r"must be a positive number, or dense8, not nan"),
+    ({"bits": "2"}, r"must be a positive number, or dense8, not '2'"),
     ({"engine": 512}, r"engine must be an EngineConfig, not 512"),
 ])
 def test_unusable_options(options, text):

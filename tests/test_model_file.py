@@ -209,7 +209,7 @@ def test_false_sizes_take_neither_time_nor_memory():
 
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "net is truncated or not a safetensors file: it has 0 bytes, its header would end at 8"),
-    (b"PK\x03\x04 a zip file of another tool", "net is truncated or not a safetensors file"),
+    (b"PK\x03\x04 a zip file of another tool", "net is an archive, such as that of a whole network, not the model file"),
     ((100_000).to_bytes(8, "little") + b"[" * 100_000, "net is damaged or not a safetensors file: its header is not readable"),
     (pack(NETWORK, EngineConfig()), r"net is an image: give the model file \(.safetensors\) that it was packed from"),
     (bytes(64), "net is damaged or not a safetensors file: its header is not readable"),

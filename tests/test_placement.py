@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import permfc
 from networks import random_network
 from permfc.config import EngineConfig
 from permfc.device.placement import engine_for, engine_parameters, joined, memory_bytes_for, place
@@ -52,3 +53,9 @@ def test_parameters_in_the_name_of_a_device() -> None:
     assert engine_parameters("lanes=4,tables=0,memory=axi", "device", ["memory"]) == ({"lanes": 4, "tables": False}, {"memory": "axi"})
     with pytest.raises(ConfigError, match="'memory=axi' in the name of a device must be NAME=VALUE with one of lanes, .*, tables$"):
         engine_parameters("memory=axi", "device")
+
+
+@pytest.mark.parametrize("wrong", [None, {"a": None}, {"a": {"b": b""}}])
+def test_what_is_neither_network_nor_image(wrong):
+    with permfc.open("golden") as device, pytest.raises(ConfigError, match=r"loads Networks and images in bytes, not (NoneType|dict)"):
+        device.load(wrong)

@@ -83,6 +83,7 @@ def test_the_simulated_engine_gives_the_golden_models_results(network):
     (None, {"x": SAMPLES[:, :3]}, r"Input 'x' must have the shape \[batch, 16\], not \[40, 3\]"),
     (None, {"x": np.array([["a"] * 16])}, r"Input 'x' must be float32, not <U1"),
     (None, {"x": np.full((1, 16), np.nan, np.float32)}, r"Chain 'fc1': Input must be finite"),
+    (None, {"x": [[1, 2], [3]]}, r"Input 'x' is no array: "),
     (None, SAMPLES, r"Inputs must be a mapping of names to arrays, here x, not ndarray"),
 ])
 def test_unusable_inputs(network, names, feeds, text):
@@ -147,6 +148,32 @@ def test_single_layers_get_what_was_chosen_for_them(network):
 def test_no_samples():
     with pytest.raises(InputError, match=r"There is no sample in these inputs"):
         permfc.compress_graph(model(), SAMPLES[:0], BITS)
+
+
+@pytest.mark.parametrize("bits", [0, float("nan"), float("inf"), "dense4"])
+def test_bits_are_checked_first(bits):
+    with pytest.raises(ModelError, match=rf"^Target bits a weight must be a positive number, or dense8, not {bits!r}"):
+        permfc.compress_graph(model(), SAMPLES, bits)
+
+
+@pytest.mark.parametrize("sample", [0, 39])
+def test_calibration_that_is_not_finite_is_told_with_its_chain(sample):
+    bad = SAMPLES.copy()
+    bad[sample, 3] = np.nan
+    parts = [{"x": bad[:20]}, {"x": bad[20:]}]
+    with pytest.raises(InputError, match=r"^Chain 'fc1'.* must be finite, but feature 3 of sample \d+ is nan"):
+        compressed(model(), parts)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_that_draws_is_not_compared(training, monkeypatch):
+    nodes = [GRAPHS["relu"][0], node("Dropout", "h ratio training", "a"), GRAPHS["relu"][2]]
+    drawing = graph(nodes, LAYERS | {"ratio": np.float32(0.5), "training": np.bool_(training)}, {"x": ["batch", 16]})
+    assert compressed(drawing).engine_weights == W1.size + W2.size
+    monkeypatch.setattr("permfc.graph.agreement.tolerance", lambda part, original: -1.0)
+    if not training:
+        with pytest.raises(ModelError, match=r"cut into chains gives results that differ"):
+            compressed(drawing)
 
 
 def changed(path, edit):

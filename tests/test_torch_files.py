@@ -64,6 +64,12 @@ def test_other_architectures(offloaded, tmp_path, module, text):
         permfc.torch.load(tmp_path / "model", module)
 
 
+def test_another_function_between_layers(tmp_path):
+    permfc.torch.save(permfc.torch.offload(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), [torch.randn(10, 8)], bits="dense8"), tmp_path / "model")
+    with pytest.raises(ModelError, match=r"from another architecture: module 1 is of class Tanh, in the file ReLU"):
+        permfc.torch.load(tmp_path / "model", nn.Sequential(nn.Linear(8, 8), nn.Tanh()))
+
+
 def test_missing_and_misshapen_state(offloaded, tmp_path):
     permfc.torch.save(offloaded, tmp_path / "model")
     other = Model()

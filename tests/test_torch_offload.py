@@ -212,7 +212,8 @@ def test_batches_of_every_form():
     x = torch.randn(10, 4)
     forms = [permfc.torch.offload(Two(), iter([batch])) for batch in (x, (x, 1.0), {"x": x, "scale": 1.0})]
     assert all(form(x, scale=2.0)["result"].shape == (10, 2) for form in forms)
-    for wrong, text in (([], r"calibration holds no batch"), (x, r"calibration must be several batches, not one Tensor: write \[batch\]"),
+    for wrong, text in (([], r"calibration holds no batch"), (3, r"calibration must be several batches, not one int"),
+                        (x, r"calibration must be several batches, not one Tensor: write \[batch\]"),
                         ([(x, x, x)], r"Two does not take calibration batch 0, which is a tuple: .*without labels")):
         with pytest.raises(InputError, match=text):
             permfc.torch.offload(Two(), wrong)

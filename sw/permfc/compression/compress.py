@@ -62,7 +62,8 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     """
     network = without_factors(load_model(model))
     bits, per_layer = sized(network, bits, per_layer or {})
-    _check_options(bits, engine)
+    if not isinstance(engine, EngineConfig):
+        raise ModelError(f"engine must be an EngineConfig, not {engine!r}")
     _check_size(network)
     _check_functions(network, engine)
     report = progress or (lambda what, done, total: None)
@@ -91,13 +92,6 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
         taken += over
     raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / network.weight_count:.4f} bits: "
                      "ask for a little more")
-
-
-def _check_options(bits: float, engine: EngineConfig) -> None:
-    if not (isinstance(bits, (int, float, np.number)) and np.isfinite(bits) and bits > 0):
-        raise ModelError(f"Target bits a weight must be a positive number, not {bits!r}")
-    if not isinstance(engine, EngineConfig):
-        raise ModelError(f"engine must be an EngineConfig, not {engine!r}")
 
 
 def _check_size(network: FloatNetwork) -> None:

@@ -134,7 +134,7 @@ def _common_step(x: np.ndarray, energy: np.ndarray) -> float:
 def _clipping(x: np.ndarray, step: float, energy: np.ndarray) -> float:
     """Squared error of the results by clipping of inputs."""
     beyond = np.maximum(np.abs(x) - np.float32(step * _STEPS), 0.0)
-    return float(np.square(beyond).mean(axis=0, dtype=np.float64) @ energy)
+    return float(np.square(beyond, dtype=np.float64).mean(axis=0) @ energy)
 
 
 def _centre(x: np.ndarray) -> np.ndarray:

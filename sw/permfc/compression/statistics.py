@@ -19,6 +19,7 @@ _MOST_SAMPLES = 8192      # of calibration data, evenly spaced
 _PRIOR_SAMPLES = 16.0     # how many samples a statistic needs to be half believed
 _MADE_UP_DOUBT = 0.3     # share of the average feature in every feature's statistics when samples are made up
 _PROBES = 2
+_CONSTANT = 1e-12         # of the squared mean: less variance is rounding of a constant, and tells no gain
 _STEPS = 127.0            # int8 steps from zero to the peak
 _CLIPS = np.array([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
 
@@ -138,7 +139,7 @@ def clip_peak(values: np.ndarray, function: Function = IDENTITY) -> np.ndarray:
     for clip in _CLIPS:
         step = np.where(largest > 0, largest * clip / _STEPS, 1.0).astype(np.float32)
         rounded = function(np.clip(np.rint(values / step), -_STEPS, _STEPS))
-        error = np.square(np.rint(rounded) * step - wanted).mean(axis=0, dtype=np.float64)
+        error = np.square(np.rint(rounded) * step - wanted, dtype=np.float64).mean(axis=0)
         best = np.where(error < best_error, largest * clip, best)
         best_error = np.minimum(error, best_error)
     return best
@@ -191,7 +192,7 @@ def correction(wanted: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.nd
     centred = found - mean_found
     variance = np.square(centred).mean(axis=0)
     covariance = (centred * wanted).mean(axis=0)
-    alive = variance > 0
+    alive = variance > _CONSTANT * np.square(mean_found)
     gain = np.ones(len(variance))
     gain[alive] = (samples * covariance[alive] + _PRIOR_SAMPLES * variance[alive]) / ((samples + _PRIOR_SAMPLES) * variance[alive])
     gain = np.clip(gain, 0.5, 2.0)

@@ -28,10 +28,23 @@ _PRECISION = 1.02  # of the size found
 
 
 def sized(network: FloatNetwork, bits: float | str, per_layer: Mapping[str, float | str]) -> tuple[float, dict[str, float | str]]:
-    """Most bits a weight, and what is asked of single layers, where ``bits`` may be "dense8": int8 weights everywhere, whatever that takes."""
+    """Most bits a weight, and what is asked of single layers, where ``bits`` may be "dense8": int8 weights everywhere, whatever that takes.
+
+    Raises
+    ------
+    ModelError
+        If ``bits`` is anything else than that or a positive number.
+    """
+    check_bits(bits)
     if bits != Kind.DENSE8.value:
         return bits, dict(per_layer)
     return ANY_SIZE, dict.fromkeys((layer.name for layer in network), Kind.DENSE8.value) | dict(per_layer)
+
+
+def check_bits(bits: float | str) -> None:
+    """ModelError unless ``bits`` is a positive number or "dense8"."""
+    if bits != Kind.DENSE8.value and not (isinstance(bits, (int, float, np.number)) and np.isfinite(bits) and bits > 0):
+        raise ModelError(f"Target bits a weight must be a positive number, or dense8, not {bits!r}")
 
 
 def layer_plans(network: FloatNetwork, bits: float, engine: EngineConfig,

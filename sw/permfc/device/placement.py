@@ -142,6 +142,8 @@ def _packed(given: Loadable, config: EngineConfig) -> tuple[Network, bytes]:
     """The network and its image, verified."""
     if isinstance(given, Network):
         return given, image.pack(given, config)
+    if not isinstance(given, (bytes, bytearray, memoryview)):
+        raise ConfigError(f"A device loads Networks and images in bytes, not {type(given).__name__}")
     parsed = image.parse(bytes(given))
     if parsed.bus_bits != config.bus_bits:
         raise ConfigError(f"The image is packed for a bus of {parsed.bus_bits} bits, the engine has {config.bus_bits}; pack the network again")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from .onnx_view import operator
 from .partition import Partition
 from .runtime import open_model, run_model, with_outputs
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _EXACT, _HALF, _ROUNDED = 1e-3, 2e-2, 0.15  # relative errors: float32; float16; where a step of quantisation was left out
 _LEAST_EQUAL = 0.9                           # share of equal labels
-_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 
 
 def check_agreement(part: Partition, original: InferenceSession, feeds: Feeds) -> None:
@@ -30,18 +30,29 @@ def check_agreement(part: Partition, original: InferenceSession, feeds: Feeds) -
     InputError
         If the original does not take ``feeds``.
     """
-    if any(operator(node) in _RANDOM for node in part.view.nodes):
+    if any(part.view.is_random(node) for node in part.view.nodes):
         return  # no two runs are the same
     names = [value.name for value in original.get_outputs()]
     wanted = run_model(original, names, feeds, part.view.source)
-    networks = {chain.name: chain.network for chain in part.chains}
-    tensors = part.plan().run(feeds, lambda name, x: networks[name].predict(x))
+    tensors = part.plan().run(feeds, _in_float(part))
     found = [tensors[name] for name in names]
     allowed = tolerance(part, original)
     error = relative_error(found, wanted)
     if not error <= allowed or share_equal(found, wanted) < _LEAST_EQUAL:
         raise ModelError(f"{part.view.source} cut into chains gives results that differ by {error:.2g} of their size from the original's, "
                          f"first in {_culprit(part, feeds, allowed, tensors)}: leave it on the host with --skip, and report it")
+
+
+def _in_float(part: Partition) -> Callable[[str, np.ndarray], np.ndarray]:
+    networks = {chain.name: chain.network for chain in part.chains}
+
+    def compute(name: str, x: np.ndarray) -> np.ndarray:
+        try:
+            return networks[name].predict(x)
+        except InputError as error:
+            raise InputError(f"Chain {name!r} of {part.view.source}: {error}") from error
+
+    return compute
 
 
 def tolerance(part: Partition, original: InferenceSession) -> float:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compression.compress import compress
-from ..compression.targets import layer_plans, sized
+from ..compression.targets import check_bits, layer_plans, sized
 from ..config import EngineConfig
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..network import Network
 from ..progress import Progress
 from .accounting import totals
@@ -61,6 +61,7 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     InputError
         If the model does not take such inputs.
     """
+    check_bits(bits)
     config, report = config or EngineConfig(), progress or (lambda what, done, total: None)
     session = open_model(model, source)
     values = [tuple(Value(value.name, value.type, value.shape) for value in given) for given in (session.get_inputs(), session.get_outputs())]
@@ -84,6 +85,8 @@ def _compressed(chain: Chain, bits: float | str, samples: np.ndarray, config: En
         return compress(chain.network, bits, samples, config, per_layer=_choices(chain, per_layer))
     except ModelError as error:
         raise ModelError(f"Chain {chain.name!r}: {error}; leave it on the host with --skip") from error
+    except InputError as error:
+        raise InputError(f"Chain {chain.name!r}: {error}") from error
 
 
 def _choices(chain: Chain, per_layer: Mapping[str, float | str]) -> dict[str, float | str]:

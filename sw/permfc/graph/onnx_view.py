@@ -103,9 +103,15 @@ class GraphView:
     def _find_constants(self) -> set[str]:
         found = {*self.initializers, *self.sparse}
         for node in self.nodes:
-            if node.op_type not in _RANDOM and all(name in found for name in consumed(node)):
+            if node.op_type not in (*_RANDOM, "Dropout") and all(name in found for name in consumed(node)):
                 found.update(name for name in node.output if name)
         return found
+
+    def is_random(self, node: NodeProto) -> bool:
+        """Whether two runs of an operator may give different results."""
+        if node.op_type != "Dropout" or len(node.input) < 3 or not node.input[2]:
+            return node.op_type in _RANDOM
+        return not self.is_constant(node.input[2]) or bool(self.value(node.input[2]))
 
     def is_constant(self, name: str) -> bool:
         """Whether a tensor depends on no input of the graph."""

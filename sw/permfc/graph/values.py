@@ -38,7 +38,10 @@ class Value:
         kind = _KINDS.get(self.type.removeprefix("tensor(").removesuffix(")"))
         if kind is None:
             return value
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # rows of different lengths
+            raise InputError(f"Input {self.name!r} is no array: {error}") from error
         if self.shape and (array.ndim != len(self.shape) or any(
                 isinstance(wanted, int) and wanted != found for wanted, found in zip(self.shape, array.shape, strict=False))):
             raise InputError(f"Input {self.name!r} must have the shape {self._shape_text()}, not {list(array.shape)}")

@@ -13,6 +13,7 @@ from ..format import MAGIC
 MODEL_VERSION = 3
 METADATA_KEY = "permfc"
 
+_ARCHIVE = b"PK\x03\x04"
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
@@ -35,6 +36,8 @@ class ModelHeader:
         """The header of ``content``; ``name`` begins the messages of a FormatError."""
         if content[:4] == MAGIC.to_bytes(4, "little"):
             raise FormatError(f"{name} is an image: give the model file (.safetensors) that it was packed from")
+        if content[:4] == _ARCHIVE:
+            raise FormatError(f"{name} is an archive, such as that of a whole network, not the model file (.safetensors) of one chain")
         start = 8 + int.from_bytes(content[:8], "little")
         if len(content) < start:
             raise FormatError(f"{name} is truncated or not a safetensors file: it has {len(content)} bytes, its header would end at {start}")

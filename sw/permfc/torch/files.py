@@ -48,6 +48,7 @@ def save(model: Offloaded, path: str | os.PathLike[str]) -> None:
                    for group in model.groups],
         "layers": [report.as_dict() for report in model.layers],
         "same": same,
+        "kinds": _kinds(model.module),
     }
     save_container(Container(KIND, description, parts | {_STATE: safetensors.torch.save(state)}), path)
 
@@ -75,6 +76,7 @@ def load(path: str | os.PathLike[str], module: nn.Module, device: str = "golden"
     module = unwrapped(module)
     try:
         groups, layers, same = _described(container)
+        kinds = dict(container.description["kinds"])
         state = safetensors.torch.load(container.parts[_STATE])
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise error if isinstance(error, FormatError) else FormatError(f"{path} is damaged: its description lacks or misstates {error}") from error
@@ -82,6 +84,7 @@ def load(path: str | os.PathLike[str], module: nn.Module, device: str = "golden"
         _check_members(module, group, path)
     copied = exchanged(module, groups)
     _load_state(copied, state | {name: state[first] for name, first in same.items()}, path)
+    _check_kinds(_kinds(copied), kinds, path)
     return opened(copied, groups, layers, device, progress)
 
 
@@ -134,6 +137,18 @@ def _check_members(module: nn.Module, group: Group, path: str | os.PathLike[str]
         if shape(found) != expected:
             raise ModelError(f"{path} was saved from another architecture: module {name} has {shape(found)[0]} outputs and {shape(found)[1]} "
                              f"inputs, in the file {expected[0]} and {expected[1]}")
+
+
+def _kinds(module: nn.Module) -> dict[str, str]:
+    """The classes of the modules without parts of their own, which compute something even where they have no state, by name."""
+    return {name: type(part).__name__ for name, part in module.named_modules() if not any(part.children())}
+
+
+def _check_kinds(found: Mapping[str, str], wanted: Mapping[str, str], path: str | os.PathLike[str]) -> None:
+    """ModelError if a module is of another class than the one of the same name that was saved."""
+    for name, kind in found.items():
+        if kind != wanted.get(name, kind):
+            raise ModelError(f"{path} was saved from another architecture: module {name} is of class {kind}, in the file {wanted[name]}")
 
 
 def _load_state(copied: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:

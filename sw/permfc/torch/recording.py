@@ -79,7 +79,7 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object
     InputError
         If there is no batch, or the model does not take one.
     """
-    if isinstance(calibration, (Tensor, Mapping, np.ndarray)):
+    if isinstance(calibration, (Tensor, Mapping, np.ndarray)) or not isinstance(calibration, Iterable):
         raise InputError(f"calibration must be several batches, not one {type(calibration).__name__}: write [batch], or x.split(64)")
     records, tensors = [Record() for _ in units], _Tensors()
     watched = {module: _watch(module, record, tensors) for unit, record in zip(units, records, strict=True) for module in unit.modules}
