@@ -12,7 +12,10 @@ pytest.importorskip("onnxruntime")
 
 from command_line import fail, succeed  # noqa: E402
 from graph_cases import graph, node, original, values  # noqa: E402
+from permfc.config import EngineConfig  # noqa: E402
+from permfc.device.placement import joined, place  # noqa: E402
 from permfc.graph.values import relative_error  # noqa: E402
+from permfc.graph.whole import WholeNetwork  # noqa: E402
 from test_session import BITS, GRAPHS, LAYERS, SAMPLES, changed, exchange  # noqa: E402
 
 
@@ -116,3 +119,10 @@ def test_every_chain_is_simulated(folder):
     told = json.loads(succeed("simulate", folder / "net", "-i", folder / "x.npy", "-o", folder / "s.npy", "--json").stdout)
     assert [(name, run["inputs"], run["mismatches"]) for name, run in told["chains"].items()] == [("fc1", 40, 0), ("fc2", 40, 0)]
     assert relative_error([np.load(folder / "s.npy")], original(onnx.load(folder / "net.onnx"), {"x": SAMPLES})) < 0.03
+
+
+def test_pack_joins_the_images_of_all_chains(folder):
+    told = json.loads(succeed("pack", folder / "net", "-o", folder / "net.img", "--json").stdout)
+    assert [image["file"] for image in told["images"]] == [f"{folder / 'net'}, chain {name}" for name in ("fc1", "fc2")]
+    images = place(WholeNetwork.load(folder / "net").chains, EngineConfig(), 0)  # as a session's device has them
+    assert (folder / "net.img").read_bytes() == joined(images.values())

@@ -139,6 +139,16 @@ def test_layers_that_cannot_have_so_few_bits_stay_on_the_host():
         permfc.compress_graph(wide, SAMPLES, 0.1)
 
 
+def test_layers_that_keep_no_weight_stay_on_the_host():
+    head = graph([node("MatMul", "x wide", "h"), node("Softmax", "h", "a"), node("MatMul", "a narrow", "y")],
+                 {"wide": values(16, 64), "narrow": values(64, 10)}, {"x": ["n", 16]})
+    made = permfc.compress_graph(head, SAMPLES, 8.9, per_layer={"wide": "dense8", "narrow": 1.4})  # each by its weight's name
+    assert {row.name: row.reason for row in made.rows} == {"h": "", "y": "too small: with so few bits y keeps none of its weights"}
+    assert list(made.chains) == ["h"]
+    with pytest.raises(ModelError, match=r"No chain of the model keeps its weights; too small: with so few bits y keeps none of its weights: ask"):
+        permfc.compress_graph(head, SAMPLES, 1.8, skip=["h"])
+
+
 def test_single_layers_get_what_was_chosen_for_them(network):
     assert {segments.kind.value for chain in network.chains.values() for segments in chain.layers[0].classes} <= {"dense8", "empty"}
     with pytest.raises(ModelError, match=r"has no fully connected layer 'fc9'; on the engine are fc1, fc2"):

@@ -311,3 +311,8 @@ def test_under_inference_mode():
         offloaded = permfc.torch.offload(model, batches(4, 5, 16))
         assert offloaded.layers[0].name == "query+key+value" and close(offloaded(x.clone()), model(x))
     assert close(offloaded(x), model(x))
+
+
+def test_a_layer_that_keeps_no_weight_stays_in_torch(real) -> None:
+    with pytest.raises(ModelError, match=r"No layer of Linear can be offloaded: .*with so few bits it keeps none of its weights"):
+        permfc.torch.offload(nn.Linear(64, 10), calibration=batches(100, 64), bits=1.8)

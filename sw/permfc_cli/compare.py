@@ -44,6 +44,8 @@ def compare(
     - `permfc compare lenet.safetensors --input digits.npy --memory ddr3-1600`
 
     - `permfc compare lenet.safetensors --input digits.npy --plot layouts.svg --json`
+
+    - `permfc compare minilm --input sentences.npz --chain encoder.layer.0.intermediate.dense`
     """
     from permfc.memory.comparison import compare as compare_layouts
 

@@ -43,9 +43,10 @@ class _Group(TyperGroup):
         except PermfcError as error:
             sentence = str(error)
         except ModuleNotFoundError as error:
-            if error.name not in _EXTRAS:
+            package = (error.name or "").partition(".")[0]
+            if package not in _EXTRAS:
                 raise
-            sentence = f"{error.name} is missing; run: pip install 'permfc[{_EXTRAS[error.name]}]'"
+            sentence = f"{package} is missing; run: pip install 'permfc[{_EXTRAS[package]}]'"
         except OSError as error:
             if error.filename is None:
                 raise
@@ -57,7 +58,8 @@ class _Group(TyperGroup):
 app = typer.Typer(
     name="permfc",
     cls=_Group,
-    help="Compress fully connected networks, pack them for an FPGA engine, and run them bit-exactly in simulation.",
+    help="Compress the fully connected layers of neural networks, and run them bit-exactly on an FPGA engine, in simulation or on "
+         "the golden model; onnxruntime runs the rest of a network.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",

@@ -14,13 +14,13 @@ LayerNames = Annotated[
 Kernel = Annotated[
     str | None, typer.Option(metavar="out-in|in-out", help="Order of a weight's dimensions in .npz, .safetensors or .pt, if its name does not tell.")
 ]
-NetworkFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A compressed network or an image.")]
+NetworkFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A compressed network, a whole network or an image.")]
 ChainName = Annotated[
     str | None, typer.Option("--chain", metavar="NAME", help="The chain of a whole network that is meant, by a layer of it; permfc info lists them.")
 ]
 DeviceName = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="serial:PORT, serial:PORT@BAUD, sim, golden, or either of these with :NAME=VALUE,... "
-                                                         "for parameters of the engine.")
+    str, typer.Option("--device", metavar="DEVICE", help="golden, sim, serial:PORT or serial:PORT@BAUD; golden and sim also with "
+                                                         ":NAME=VALUE,... for parameters of the engine.")
 ]
 Samples = Annotated[
     Path, typer.Option("--input", "-i", exists=True, dir_okay=False,

@@ -57,6 +57,8 @@ def simulate(
 
     - `permfc simulate lenet.safetensors --input digits.npy --memory sdr-100 --idle 10`
 
+    - `permfc simulate minilm --input sentences.npz --memory sdr-100`
+
     - `permfc simulate lenet.img --input one.npy --waves one.vcd`
 
     - `permfc simulate lenet.safetensors --input one.npy --memory ddr3-1600 --drampower one.csv`

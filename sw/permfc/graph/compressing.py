@@ -11,7 +11,7 @@ from ..compression.compress import compress
 from ..compression.targets import check_bits, layer_plans, sized
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
-from ..network import Network
+from ..network import Kind, Network
 from ..progress import Progress
 from .accounting import totals
 from .agreement import check_agreement
@@ -66,13 +66,18 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     session = open_model(model, source)
     values = [tuple(Value(value.name, value.type, value.shape) for value in given) for given in (session.get_inputs(), session.get_outputs())]
     feeds = list(batches(values[0], inputs))
-    part = _affordable(model, source, layers, dict.fromkeys(skip, SKIPPED), bits, config, per_layer or {})
+    reasons = dict.fromkeys(skip, SKIPPED)
+    part = _affordable(model, source, layers, reasons, bits, config, per_layer or {})
     check_agreement(part, session, feeds[0])
     samples = record(part, feeds, report)
     networks = {}
     for number, chain in enumerate(part.chains):
         networks[chain.name] = _compressed(chain, bits, samples[chain.name], config, per_layer or {})
         report("compress chains", number + 1, len(part.chains))
+    if lost := _lost(part, networks):
+        part = partition(model, source, layers, reasons | lost)
+        check_agreement(part, session, feeds[0])
+        networks = {chain.name: networks[chain.name] for chain in part.chains}
     stages = tuple((stage.host and stage.host.SerializeToString(), tuple(chain.joint for chain in stage.chains)) for stage in part.stages)
     figures = totals(part, networks, feeds[0], config)
     made = WholeNetwork(source, *values, stages, networks, _rows(part), figures)
@@ -89,6 +94,19 @@ def _compressed(chain: Chain, bits: float | str, samples: np.ndarray, config: En
         raise InputError(f"Chain {chain.name!r}: {error}") from error
 
 
+def _lost(part: Partition, networks: Mapping[str, Network]) -> dict[str, str]:
+    """Why the layers of chains stay on the host in which a layer kept none of its weights; ModelError if no other chain is left."""
+    lost: dict[str, str] = {}
+    for chain in part.chains:
+        for layer, small in zip(chain.network, networks[chain.name].layers, strict=True):
+            if layer.weight.any() and all(segments.kind is Kind.EMPTY for segments in small.classes):
+                reason = f"too small: with so few bits {layer.name} keeps none of its weights"
+                lost |= dict.fromkeys((dense.name for group in chain.layers for dense in group), reason)
+    if all(chain.layers[0][0].name in lost for chain in part.chains):
+        raise ModelError(f"No chain of {part.view.source} keeps its weights; {next(iter(lost.values()))}: ask for more bits a weight")
+    return lost
+
+
 def _choices(chain: Chain, per_layer: Mapping[str, float | str]) -> dict[str, float | str]:
     """What the user chose for a chain's layers, each of which may be several of the graph's side by side."""
     return {layer.name: per_layer[name] for layer, group in zip(chain.network, chain.layers, strict=True)
@@ -97,18 +115,17 @@ def _choices(chain: Chain, per_layer: Mapping[str, float | str]) -> dict[str, fl
 
 def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, reasons: dict[str, str], bits: float | str, config: EngineConfig,
                 per_layer: Mapping[str, float | str]) -> Partition:
-    """The partition without chains whose headers alone take more than ``bits``; ModelError if none is left."""
-    while True:
-        part = partition(model, source, layers, reasons)
-        _check_choices(part, per_layer)
-        dear = {chain.name: error for chain in part.chains if (error := _too_dear(chain, bits, config, per_layer))}
+    """The partition without chains whose headers alone take more than ``bits``, which ``reasons`` then names; ModelError if none is left."""
+    part = partition(model, source, layers, reasons)
+    _check_choices(part, per_layer)
+    while dear := {chain.name: error for chain in part.chains if (error := _too_dear(chain, bits, config, per_layer))}:
         if len(dear) == len(part.chains):
             raise ModelError(f"No chain of {source} can have {bits} bits a weight; chain {part.chains[0].name!r}: {next(iter(dear.values()))}")
-        if not dear:
-            return part
         for chain in part.chains:
             if chain.name in dear:
                 reasons |= dict.fromkeys((dense.name for group in chain.layers for dense in group), f"too small: {dear[chain.name]}")
+        part = partition(model, source, layers, reasons)
+    return part
 
 
 def _too_dear(chain: Chain, bits: float | str, config: EngineConfig, per_layer: Mapping[str, float | str]) -> str:

@@ -12,7 +12,7 @@ from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..image import size_report
 from ..importers.float_network import FloatNetwork
-from ..network import MAX_SIZE, Network
+from ..network import MAX_SIZE, Kind, Network
 from .dense import Unit
 from .grouping import columns, group_name, group_network
 from .modules import Group
@@ -59,9 +59,12 @@ def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: 
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:
         return LayerReport(**common, reason=str(error)), None
+    kinds = _kinds(small)
+    if set(kinds) == {Kind.EMPTY.value} and any(layer.weight.any() for layer in network):
+        return LayerReport(**common, reason="with so few bits it keeps none of its weights"), None
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
     change = _error(network, small, rows[held] if held.any() else rows)
-    report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=_kinds(small), error=change)
+    report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=kinds, error=change)
     return report, Group(name, small, places)
 
 
