@@ -21,7 +21,7 @@ from rich.console import Console
 
 from permfc.torch import offload
 
-CALIBRATION_SENTENCES = 300
+CALIBRATION_SENTENCES = 1000
 BATCH = 32
 
 

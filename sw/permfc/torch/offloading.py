@@ -20,7 +20,6 @@ from .model import Offloaded
 from .modules import Group
 from .recording import call, record
 from .report import LayerReport, Layers
-from .sensitivity import layer_bits
 
 
 def offload(model: nn.Module, calibration: Iterable[object], bits: float | str = 2.5, device: str = "golden", layers: Sequence[str] | None = None,
@@ -35,8 +34,7 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
         Typical inputs: some hundred to two thousand rows for each layer. A batch is a tensor, a tuple of the arguments of ``forward``, or
         a dict of them by name.
     bits : float or "dense8"
-        Most bits a weight of all layers together, everything in their images included: layers on which the model's results depend more
-        get more. Or int8 weights everywhere.
+        Most bits a weight of each layer, everything in its image included; or int8 weights everywhere.
     device : str
         Where the layers run: whatever ``permfc.open`` takes.
     layers, skip : names of Linear modules, or patterns such as ``encoder.*.query``, optional
@@ -60,18 +58,17 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
     found = units(model)
     unwanted = chosen(found, layers, skip)
     wanted = [unit for unit in found if unit.name not in unwanted]
-    records, kept = record(model, wanted, calibration)
+    records, first = record(model, wanted, calibration)
     reasons = unwanted | {unit.name: why_not(unit, seen) for unit, seen in zip(wanted, records, strict=True)}
     taken = groups([(unit, seen) for unit, seen in zip(wanted, records, strict=True) if not reasons[unit.name]])
     reports, made = [left(unit, reasons[unit.name]) for unit in found if reasons[unit.name]], []
-    sizes = [bits] * len(taken) if isinstance(bits, str) or not taken else layer_bits(model, taken, kept, bits)
-    for number, (members, size) in enumerate(zip(taken, sizes, strict=True)):
+    for number, members in enumerate(taken):
         (progress or _silent)(f"compress {group_name(members)}", number, len(taken))
-        report, group = compressed(members, size, engine or EngineConfig())
+        report, group = compressed(members, bits, engine or EngineConfig())
         reports.append(report)
         made += [group] if group else []
     copied = exchanged(model, _checked(model, made, reports))
-    _try(copied, made, kept[0])
+    _try(copied, made, first)
     return opened(copied, made, _summary(model, found, reports), device, progress)
 
 

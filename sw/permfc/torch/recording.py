@@ -15,8 +15,7 @@ from ..importers.torch_check import at_inference
 from .dense import Unit, expected
 from .rows import SpacedRows
 
-MOST_ROWS = 2048   # that a layer is calibrated with
-MOST_BATCHES = 4   # that are kept whole
+MOST_ROWS = 8192   # that a layer is calibrated with
 HELD_OUT = 9       # every ninth row only measures the error
 _CHECKED = 64      # rows of a call whose results are compared with those of a fully connected layer
 _TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 4e-2}  # of rounding, over the largest result; others 1e-4
@@ -57,7 +56,7 @@ class _Tensors:
         return number
 
 
-def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object]) -> tuple[list[Record], list[object]]:
+def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object]) -> tuple[list[Record], object]:
     """Run a model on typical inputs as at inference.
 
     Parameters
@@ -71,8 +70,8 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object
     Returns
     -------
     records : list of Record, one a unit
-    kept : list
-        The first batch, and a few others, evenly spaced.
+    first : object
+        The first batch.
 
     Raises
     ------
@@ -83,17 +82,14 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object
         raise InputError(f"calibration must be several batches, not one {type(calibration).__name__}: write [batch], or x.split(64)")
     records, tensors = [Record() for _ in units], _Tensors()
     watched = {module: _watch(module, record, tensors) for unit, record in zip(units, records, strict=True) for module in unit.modules}
-    kept, spacing = [], 1
+    first = None
     with at_inference(model), _forwards(watched):
         for number, batch in enumerate(calibration):
-            if number % spacing == 0:
-                kept.append(batch)
-            if len(kept) > MOST_BATCHES:
-                kept, spacing = kept[::2], 2 * spacing
+            first = batch if number == 0 else first
             call(model, batch, f"calibration batch {number}")
-    if not kept:
+    if first is None:
         raise InputError("calibration holds no batch: it must be a list of batches, or something to iterate over once")
-    return records, kept
+    return records, first
 
 
 def call(model: Callable[..., object], batch: object, name: str) -> object:
