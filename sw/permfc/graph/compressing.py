@@ -102,7 +102,7 @@ def _lost(part: Partition, networks: Mapping[str, Network]) -> dict[str, str]:
             if layer.weight.any() and all(segments.kind is Kind.EMPTY for segments in small.classes):
                 reason = f"too small: with so few bits {layer.name} keeps none of its weights"
                 lost |= dict.fromkeys((dense.name for group in chain.layers for dense in group), reason)
-    if all(chain.layers[0][0].name in lost for chain in part.chains):
+    if lost and all(chain.layers[0][0].name in lost for chain in part.chains):
         raise ModelError(f"No chain of {part.view.source} keeps its weights; {next(iter(lost.values()))}: ask for more bits a weight")
     return lost
 
