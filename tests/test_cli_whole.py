@@ -14,8 +14,10 @@ from command_line import fail, succeed  # noqa: E402
 from graph_cases import graph, node, original, values  # noqa: E402
 from permfc.config import EngineConfig  # noqa: E402
 from permfc.device.placement import joined, place  # noqa: E402
+from permfc.errors import FormatError  # noqa: E402
 from permfc.graph.values import relative_error  # noqa: E402
 from permfc.graph.whole import WholeNetwork  # noqa: E402
+from permfc.image import model_file  # noqa: E402
 from test_session import BITS, GRAPHS, LAYERS, SAMPLES, changed, exchange  # noqa: E402
 
 
@@ -82,8 +84,9 @@ def test_mistakes(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.npy", "z.npz"]  # nothing half-written
 
 
-def test_a_network_file_is_no_model_file(folder, tmp_path):
-    assert "net is an archive, such as that of a whole network, not the model file" in fail("pack", folder / "net", "-o", tmp_path / "image")
+def test_a_network_file_is_no_model_file(folder):
+    with pytest.raises(FormatError, match="net is an archive, such as that of a whole network, not the model file"):
+        model_file.load(folder / "net")
 
 
 def saved(tmp_path, array):

@@ -12,6 +12,7 @@ from permfc import format as fmt
 from permfc_hw.headers import packed_layout
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
+SENTENCES = " ".join(DOCUMENT.split())
 NUMPY_TYPES = {"u8": "u1", "i8": "i1", "u16": "<u2", "u32": "<u4"}
 TABLES = {
     "Image header, 32 bytes": fmt.IMAGE_HEADER,
@@ -100,13 +101,13 @@ def test_class_words_and_pair_share_a_field():
 
 
 def test_limits():
-    assert f"at most {fmt.MAX_LEVELS} int8 values" in DOCUMENT
-    assert f"Lengths are 1 to {fmt.MAX_CODE_BITS};" in DOCUMENT
-    assert f"| shift | 1..{fmt.MAX_SHIFT} |" in DOCUMENT
-    assert f"| classes | class slots, 1..{fmt.MAX_CLASSES} |" in DOCUMENT
-    assert f"A class has 1 to {fmt.MAX_SPARSE_LEVELS} nonzero levels and a Rice parameter l (0 to {fmt.MAX_RICE})" in DOCUMENT
-    assert f"| {fmt.SPARSE_AUX} | 0; in a sparse class {fmt.SPARSE} + 2^l - 1 |" in DOCUMENT
-    assert fmt.CODE_ENDS == 255 and "255, which no prefix reaches" in DOCUMENT
+    assert f"at most {fmt.MAX_LEVELS} int8 values" in SENTENCES
+    assert f"Lengths are 1 to {fmt.MAX_CODE_BITS};" in SENTENCES
+    assert f"| shift | 1..{fmt.MAX_SHIFT} |" in SENTENCES
+    assert f"| classes | class slots, 1..{fmt.MAX_CLASSES} |" in SENTENCES
+    assert f"A class has 1 to {fmt.MAX_SPARSE_LEVELS} nonzero levels and a Rice parameter l (0 to {fmt.MAX_RICE})" in SENTENCES
+    assert f"| {fmt.SPARSE_AUX} | 0; in a sparse class {fmt.SPARSE} + 2^l - 1 |" in SENTENCES
+    assert fmt.CODE_ENDS == 255 and "255, which no prefix reaches" in SENTENCES
 
 
 def test_registers_are_words_without_gaps():

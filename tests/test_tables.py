@@ -16,7 +16,7 @@ from permfc.errors import ModelError
 from permfc.functions import IDENTITY, RELU, Function
 from permfc.image import pack
 from permfc.importers import FloatLayer, FloatNetwork
-from permfc.network import Network
+from permfc.network import InputSteps, Network
 
 DENSE = {"first": "dense8", "second": "dense8"}
 FACTOR = Function("Relu-Mul", lambda x: 0.5 * np.maximum(x, 0))
@@ -98,7 +98,7 @@ def steps(network: FloatNetwork, x: np.ndarray) -> tuple[np.ndarray, Table | Non
     """Steps of the hidden features, and the table in front of them."""
     network, tables = with_tables(without_factors(network), x, True, [2.5, 2.5])
     statistics = measure(network, x, real=True)
-    return scale_layers(network, statistics, tables, [Storage(512, 32)] * 2, len(x))[1].steps, tables[0]
+    return scale_layers(network, statistics, tables, [Storage(512, 32)] * 2, InputSteps(0.05), [2.5, 2.5], len(x))[1].steps, tables[0]
 
 
 def test_leaky_relu_keeps_a_step_for_every_feature():

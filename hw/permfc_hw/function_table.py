@@ -43,7 +43,7 @@ class FunctionTable(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = self.memory
+        m.submodules.values = memory = self.memory
         entry = Signal.like(self.entry, reset_less=True)  # block RAM is slow to answer
         m.d.sync += entry.eq(memory.read_data)
         m.d.comb += [
