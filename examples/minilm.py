@@ -21,7 +21,6 @@ from rich.console import Console
 
 from permfc.torch import offload
 
-CALIBRATION_SENTENCES = 1000
 BATCH = 32
 
 
@@ -31,6 +30,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("PERMFC_DATA"), help="folder with sentences and classifier")
     parser.add_argument("--bits", type=float, default=3.0, help="most bits a weight, everything stored included")
     parser.add_argument("--device", default="golden", help="golden, sim, sim:..., serial:...")
+    parser.add_argument("--calibrate", type=int, default=1000, help="how many training sentences calibrate")
     parser.add_argument("--every", type=int, default=5, help="take every so manieth test sentence")
     parser.add_argument("--sentences", type=int, help="most test sentences")
     options = parser.parse_args()
@@ -41,7 +41,7 @@ def main() -> None:
     model = minilm.Embedder()
     training, test, labels = minilm.clinc150(Path(options.data) / "clinc150")
     chosen = slice(None, None if options.sentences is None else options.sentences * options.every, options.every)
-    known = training[::len(training) // CALIBRATION_SENTENCES][:CALIBRATION_SENTENCES]
+    known = training[::len(training) // options.calibrate][:options.calibrate]
     compressed = offload(model, model.batches(known, BATCH), bits=options.bits, device=options.device)
     console.print(compressed.layers)
     with np.load(Path(options.data) / "trained" / "clinc150_minilm_384.npz") as head:
