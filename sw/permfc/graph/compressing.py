@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _MOST_ROWS = 2048  # that calibrate a chain
+_JUDGED_ROWS = 256
+_LOST = 0.25       # of the results: a chain with a larger error, and a layer without weights, computes nothing of use
 SKIPPED = "left out by --skip"
 
 
@@ -74,7 +76,7 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     for number, chain in enumerate(part.chains):
         networks[chain.name] = _compressed(chain, bits, samples[chain.name], config, per_layer or {})
         report("compress chains", number + 1, len(part.chains))
-    if lost := _lost(part, networks):
+    if lost := _lost(part, networks, samples):
         part = partition(model, source, layers, reasons | lost)
         check_agreement(part, session, feeds[0])
         networks = {chain.name: networks[chain.name] for chain in part.chains}
@@ -94,10 +96,16 @@ def _compressed(chain: Chain, bits: float | str, samples: np.ndarray, config: En
         raise InputError(f"Chain {chain.name!r}: {error}") from error
 
 
-def _lost(part: Partition, networks: Mapping[str, Network]) -> dict[str, str]:
-    """Why the layers of chains stay on the host in which a layer kept none of its weights; ModelError if no other chain is left."""
+def _lost(part: Partition, networks: Mapping[str, Network], samples: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Why the layers of chains stay on the host in which a layer kept none of the weights that it needs; ModelError if no other is left.
+
+    A layer whose weights matter to none of the samples may lose them.
+    """
     lost: dict[str, str] = {}
     for chain in part.chains:
+        rows = samples[chain.name][:_JUDGED_ROWS]
+        if relative_error([networks[chain.name].predict(rows)], [chain.network.predict(rows)]) < _LOST:
+            continue
         for layer, small in zip(chain.network, networks[chain.name].layers, strict=True):
             if layer.weight.any() and all(segments.kind is Kind.EMPTY for segments in small.classes):
                 reason = f"too small: with so few bits {layer.name} keeps none of its weights"

@@ -19,6 +19,7 @@ from .modules import Group
 from .recording import HELD_OUT, Record
 from .report import LayerReport
 
+_LOST = 0.25  # of the results: a layer without weights and with a larger error computes nothing of use
 _FEW = 4 * HELD_OUT  # with fewer rows none is held out
 
 
@@ -59,11 +60,10 @@ def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: 
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:
         return LayerReport(**common, reason=str(error)), None
-    kinds = _kinds(small)
-    if set(kinds) == {Kind.EMPTY.value} and any(layer.weight.any() for layer in network):
+    kinds, change = _kinds(small), _error(network, small, rows[held] if held.any() else rows)
+    if set(kinds) == {Kind.EMPTY.value} and change > _LOST:
         return LayerReport(**common, reason="with so few bits it keeps none of its weights"), None
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
-    change = _error(network, small, rows[held] if held.any() else rows)
     report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=kinds, error=change)
     return report, Group(name, small, places)
 
