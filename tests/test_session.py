@@ -149,6 +149,14 @@ def test_layers_that_keep_no_weight_stay_on_the_host():
         permfc.compress_graph(head, SAMPLES, 1.8, skip=["h"])
 
 
+def test_layers_whose_weights_no_sample_needs_may_lose_them():
+    dead = graph(GRAPHS["relu"], LAYERS | {"b1": np.full(24, -50, np.float32), "b2": np.ones(8, np.float32)}, {"x": ["batch", 16]})
+    made = permfc.compress_graph(dead, SAMPLES, BITS)
+    assert [row.reason for row in made.rows] == ["", ""] and list(made.chains) == ["fc1"]
+    with permfc.Session(made) as session:
+        assert np.allclose(session.run(None, {"x": SAMPLES})[0], 1, atol=0.02)
+
+
 def test_single_layers_get_what_was_chosen_for_them(network):
     assert {segments.kind.value for chain in network.chains.values() for segments in chain.layers[0].classes} <= {"dense8", "empty"}
     with pytest.raises(ModelError, match=r"has no fully connected layer 'fc9'; on the engine are fc1, fc2"):
