@@ -69,6 +69,12 @@ def test_inputs_far_from_zero_get_offsets():
     assert error(network, compressed, signed(500, 80, 2) + 100.0) < 0.03
 
 
+def test_few_samples_tell_no_offsets():
+    """Of two equal samples every input seems constant, and a network of offsets alone would ignore its input."""
+    x = np.repeat(signed(1, 80) + 100.0, 2, axis=0)
+    assert chosen(head(80), x).zeros is None
+
+
 def test_an_input_that_is_often_zero_stays_zero():
     x = signed(500, 80) + 100.0
     x[::20, 3] = 0.0

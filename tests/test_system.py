@@ -94,11 +94,12 @@ def test_a_table_costs_its_words_and_nothing_else(engine: SimDevice) -> None:
     assert after.beats - before.beats == 2 * words(TABLE_BYTES, engine.identify().bus_bytes)
 
 
-def test_an_engine_without_tables_does_the_rest_in_the_same_cycles(small_engine: SimDevice) -> None:
+def test_an_engine_without_tables_does_the_rest_in_the_same_cycles() -> None:
+    """Both fresh from a reset: starting an odd number of cycles later may take a cycle or two more or less."""
     network, x = random_network(25, [60, 75, 20], block_outputs=30, tables=False), random_inputs(26, 60)
-    without = sane(dataclasses.replace(small_engine.identify(), tables=False))
     counted = []
-    for device in (small_engine, without):
+    for tables in (True, False):
+        device = sane(EngineConfig(lanes=4, bus_bits=16, tables=tables))
         device.load(network)
         check_run(device, network, x)
         counted.append(device.counters())

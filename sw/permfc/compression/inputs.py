@@ -138,7 +138,9 @@ def _clipping(x: np.ndarray, step: float, energy: np.ndarray) -> float:
 
 
 def _centre(x: np.ndarray) -> np.ndarray:
-    """The middle of the range of each input, float64 [N]; 0 for those that are often exactly 0."""
+    """The middle of the range of each input, float64 [N]; 0 for those that are often exactly 0, and when samples are few."""
+    if believed_share(len(x)) < 0.5:  # an input that seems constant may not be
+        return np.zeros(x.shape[1])
     often = (x == 0).mean(axis=0) > _OFTEN_ZERO
     return np.where(often, 0.0, 0.5 * (x.min(axis=0).astype(np.float64) + x.max(axis=0)))
 
