@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from permfc.compression.scaling import hidden_steps, row_scales
+from permfc.compression.floors import without_floors
+from permfc.compression.overhead import Storage
+from permfc.compression.scaling import hidden_steps, int8_rows, int8_steps, row_scales, wide_steps
 from permfc.compression.statistics import (
     Statistics,
     assumed_samples,
@@ -15,12 +17,14 @@ from permfc.compression.statistics import (
     clip_peak,
     correction,
     importance,
+    mean_excess,
     measure,
     requantisation,
 )
 from permfc.errors import InputError
 from permfc.functions import IDENTITY, RELU
 from permfc.importers import FloatLayer, FloatNetwork
+from permfc.network import Kind
 
 
 def small_network() -> FloatNetwork:
@@ -145,3 +149,65 @@ def test_calibration_data_are_thinned_evenly():
     data = np.arange(10_000, dtype=np.float32)[:, None]
     samples = calibration_samples(data, 1)
     assert samples.shape == (8192, 1) and samples[0] == 0 and samples[-1] == 9999
+
+
+def stats_of(features: np.ndarray, outputs: int) -> Statistics:
+    """Statistics of features whose outputs all count alike."""
+    features = features.astype(np.float64)
+    return Statistics(features.mean(axis=0), np.square(features).mean(axis=0), np.abs(features).max(axis=0) * (1 + len(features) ** -0.5),
+                      np.ones(outputs), np.ones(outputs), np.ones(features.shape[1]), mean_excess(features))
+
+
+def test_ranges_are_wider_than_those_of_the_samples_where_tails_are_long():
+    rng = np.random.default_rng(0)
+    for draw, least, most in ((rng.uniform, 0.999, 1.02), (rng.standard_normal, 1.1, 1.4)):
+        values = np.abs(draw(size=(1000, 50)))
+        wider = 127 * wide_steps(stats_of(values, 1), 1000).mean() / values.max(axis=0).mean()
+        assert least < wider < most
+    assert mean_excess(np.zeros((20, 3))) == 0
+    assert mean_excess(np.ones((1, 3))) == 0
+
+
+def test_wide_ranges_lose_less_to_samples_that_are_still_to_come():
+    rng = np.random.default_rng(1)
+    seen, coming = np.abs(rng.standard_normal((500, 100))), np.abs(rng.standard_normal((20_000, 100)))
+
+    def error(steps: np.ndarray) -> float:
+        return float(np.square(np.clip(np.rint(coming / steps), 0, 127) * steps - coming).mean())
+
+    wide = wide_steps(stats_of(seen, 1), 500)
+    assert error(wide) < 0.8 * error(seen.max(axis=0) * (1 + 500 ** -0.5) / 127)
+    assert error(wide) < 1.1 * min(error(factor * wide) for factor in (0.7, 0.8, 0.9, 1.1, 1.2, 1.3))
+
+
+def test_steps_in_front_of_int8_weights_are_even_only_as_far_as_it_pays():
+    rng = np.random.default_rng(2)
+    features = np.abs(rng.standard_normal((500, 40)))
+    weight = rng.standard_normal((10, 40)) * rng.uniform(0.1, 1, 40)
+    stats = stats_of(features, 10)
+    steps, even, finest = int8_steps(weight, stats, np.inf, 500), hidden_steps(weight, stats), wide_steps(stats, 500)
+    assert (steps >= finest - 1e-12).all()
+    assert steps.mean() < 0.8 * even.mean()
+    assert (int8_steps(weight, stats, 0.5 / 127, 500) == 0.5 / 127).all()  # the bound of a ReLU that is reached
+
+
+def test_rows_of_few_int8_weights_are_scaled_for_their_biases():
+    weight, sensitivity, bias = np.ones((2, 1)), np.ones(2), np.array([0.0, 500.0])  # 127 times that is beyond int16
+    for inputs, fits in ((1, True), (100, False)):
+        rows = int8_rows(np.repeat(weight, inputs, axis=1), sensitivity, bias, np.full(inputs, 5000.0))
+        assert (500 * 127 / (rows[1] / rows[0]) < 1 << 15) == fits
+        assert fits or rows[1] == rows[0]
+
+
+def test_what_a_feature_never_falls_below_goes_into_the_next_bias():
+    x = np.random.default_rng(3).uniform(0, 1, (200, 1)).astype(np.float32)
+    first = FloatLayer(np.float32([[1.0], [1.0], [-1.0], [1.0]]), np.float32([3.0, 0.0, 5.0, -2.0]), RELU, "first")
+    network = FloatNetwork((first, FloatLayer(np.float32([[1.0, 2.0, 3.0, 4.0]]), np.zeros(1, dtype=np.float32), IDENTITY, "second")))
+    dense = [Storage(16, 64, kinds=frozenset({Kind.DENSE8}))] * 2
+    moved = without_floors(network, x, dense)
+    np.testing.assert_allclose(moved.predict(x), network.predict(x), rtol=1e-5)
+    assert moved.layers[0].bias[[1, 3]].tolist() == [0, -2]
+    assert 0 < moved.layers[0].bias[0] < 0.15
+    assert 1 <= moved.layers[0].bias[2] < 1.15
+    for unchanged in (without_floors(network, x[:10], dense), without_floors(network, x, [Storage(16, 64)] * 2)):
+        assert all((a.bias == b.bias).all() for a, b in zip(unchanged, network, strict=True))

@@ -16,6 +16,7 @@ from ..network.segments import MAX_SIZE
 from ..progress import Progress
 from .allocation import allocate
 from .assembly import assemble
+from .floors import without_floors
 from .inputs import choose_input_steps, without_offsets
 from .overhead import step_bits
 from .scaling import scale_layers
@@ -75,6 +76,8 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     believed = assumed_samples(network.inputs) if samples is None else samples
     rates = layer_rates(network, bits, per_layer)
     network, tables = with_tables(network, believed, real_samples > 0, rates)
+    if real_samples:
+        network = without_floors(network, believed, storages)
     statistics = measure(network, believed, real=real_samples > 0)
     steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
     network, believed = without_offsets(network, believed, steps)

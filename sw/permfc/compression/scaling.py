@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..format import BIAS_UNIT
 from ..functions import Function
 from ..importers.float_network import FloatLayer, FloatNetwork
 from ..network import InputSteps
 from .overhead import Storage
-from .statistics import Statistics, importance
+from .statistics import Statistics, believed_share, hidden_margin, importance
 from .tables import Table
 
 _MOST_COARSENING = 4.0   # a hidden feature keeps at least 127 / 4 steps
@@ -24,6 +25,8 @@ _ROW_RANGE = 64.0        # rows' scales stay within this factor of the median, s
 _WEIGHT_ERROR = 1.5      # of weights coded in b bits: this times 4 ** -b of their energy
 _MOST_RAISE = 16.0       # of the scale of a row with an exceptionally large weight
 _LIMITS = 24             # of the largest weight that are tried
+_LARGEST = 127.0         # level
+_MOST_BIAS = 32000.0     # in levels, so that it is still in int16 after corrections
 _TINY = 1e-30
 
 
@@ -64,11 +67,13 @@ def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Se
         elif (table := tables[number - 1]) and table.common:
             steps = np.full(layer.inputs, table.after)
         else:
-            steps = hidden_steps(layer.weight, stats, _bound(network.layers[number - 1].function) / 127.0)
+            coarsest = _bound(network.layers[number - 1].function) / 127.0
+            dense = storages[number].only_dense
+            steps = int8_steps(layer.weight, stats, coarsest, real_samples) if dense else hidden_steps(layer.weight, stats, coarsest)
         matters = importance(stats, steps, real_samples)
         weights = layer.weight * steps.astype(np.float32)
         if storages[number].only_dense:
-            rows = int8_rows(weights, stats.sensitivity)
+            rows = int8_rows(weights, stats.sensitivity, layer.bias - (tables[number].centre if tables[number] else 0.0), matters)
         else:
             rows = tamed(weights, row_scales(weights, matters, stats.sensitivity), matters, rates[number])
         weights /= rows[:, None].astype(np.float32)
@@ -89,8 +94,8 @@ def _bound(function: Function) -> float:
 def hidden_steps(weight: np.ndarray, statistics: Statistics, coarsest: float = np.inf) -> np.ndarray:
     """A step for every hidden feature, float64 [N], that brings its column of ``weight`` [M, N] towards the norm of the others.
 
-    A coarse step on a feature with small weights costs nothing: rounding errors then reach the outputs equally from all features
-    (cross-layer equalisation, Nagel et al. 2019).
+    A coarse step on a feature with small weights costs little beside coded weights: rounding errors then reach the outputs equally from all
+    features (cross-layer equalisation, Nagel et al. 2019).
     """
     norm = np.sqrt(np.square(weight, dtype=np.float64).sum(axis=0))
     finest = statistics.peak / 127.0
@@ -101,6 +106,45 @@ def hidden_steps(weight: np.ndarray, statistics: Statistics, coarsest: float = n
     steps = np.full(len(finest), finest[alive].max())
     steps[alive] = np.clip(common / norm[alive], finest[alive], np.minimum(_MOST_COARSENING * finest[alive], coarsest))
     return steps
+
+
+def int8_steps(weight: np.ndarray, statistics: Statistics, coarsest: float, samples: int) -> np.ndarray:
+    """The same in front of int8 weights only, whose errors are about as small as those of the features: no coarser than pays.
+
+    Squared errors are ``step**2 / 12`` times the energy of a feature's weights, and ``unit**2 / 12`` times its variance in steps for each of its
+    levels. The largest product of weight and step of a row sets the unit. So steps are made even up to a limit only, the best of 24.
+    """
+    even, finest = hidden_steps(weight, statistics, coarsest), wide_steps(statistics, samples)
+    finest = np.where(statistics.peak < 127.0 * coarsest, np.minimum(finest, coarsest), coarsest)
+    variance = np.maximum(statistics.square - np.square(statistics.mean), 0.0)
+    energy = statistics.sensitivity @ np.square(weight, dtype=np.float64)
+    alive = (finest > 0) & (energy > 0)
+    if not alive.any():
+        return even
+
+    def error(steps: np.ndarray) -> float:
+        units = np.abs(weight * steps).max(axis=1) / 127.0
+        levels = statistics.sensitivity @ np.square(units) * (variance / np.square(steps)).sum()
+        return float(np.square(steps)[alive] @ energy[alive] + levels)
+
+    norm = np.sqrt(np.where(alive, energy, 1.0))
+    limits = np.geomspace((finest * norm)[alive].min(), (finest * norm)[alive].max(), _LIMITS)
+    return min((np.where(alive, np.clip(limit / norm, finest, np.maximum(even, finest)), even) for limit in limits), key=error)
+
+
+def wide_steps(statistics: Statistics, samples: int) -> np.ndarray:
+    """The steps of least squared error of features in rounding and, beyond 127 of them, in clipping of samples to come, float64 [N].
+
+    Of ``samples``, one in so many lies beyond the largest p, by the mean excess e of the tail. In an exponential tail, clipping at p + d costs
+    ``2 e**2 exp(-d / e)`` times that share, and rounding ``(p + d)**2 / 127**2 / 12``. A normal tail is as thin as that at a smaller distance
+    x, where ``x + x**2 / 2p`` is that d.
+    Of few samples this is believed in part (the root of the usual share was found by experiment), and the margin of all ranges for the rest.
+    """
+    margin = hidden_margin(samples, samples > 0) - 1.0
+    excesses = np.log(max(12.0 * 127.0 ** 2 * statistics.tail / max(samples, 1), 1.0))
+    beyond = np.sqrt(1.0 + 2.0 * excesses * statistics.tail) - 1.0
+    share = np.sqrt(believed_share(samples))
+    return statistics.peak / (1.0 + margin) * (1.0 + share * beyond + (1.0 - share) * margin) / 127.0
 
 
 def tamed(weight: np.ndarray, rows: np.ndarray, importance: np.ndarray, bits: float) -> np.ndarray:
@@ -149,10 +193,18 @@ def row_scales(weight: np.ndarray, importance: np.ndarray, sensitivity: np.ndarr
     return _in_results(norm ** _ROW_NORM_SHARE * matters ** (-(1.0 - _ROW_NORM_SHARE) / 2.0), matters)
 
 
-def int8_rows(weight: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
-    """The same for a layer of int8 weights only, which have the whole range of int8 in every row."""
+def int8_rows(weight: np.ndarray, sensitivity: np.ndarray, bias: np.ndarray, importance: np.ndarray) -> np.ndarray:
+    """The same for a layer of int8 weights only, which have the whole range of int8 in every row.
+
+    The biases of a layer are stored in units of 256 if any of them is beyond int16. With few inputs, that rounds worse than int8 weights do: then
+    rows with a large ``bias`` [M] have scales at which it fits.
+    """
     largest = np.abs(weight).max(axis=1).astype(np.float64)
-    return _in_results(np.maximum(largest, max(1e-3 * largest.mean(), _TINY)), _matters(sensitivity))
+    matters, largest = _matters(sensitivity), np.maximum(largest, max(1e-3 * largest.mean(), _TINY))
+    fitting = np.maximum(largest, np.abs(bias) * _LARGEST / _MOST_BIAS)
+    by_bias = matters @ np.square(BIAS_UNIT * largest) if (fitting > largest).any() else 0.0
+    by_levels = matters @ (np.square(fitting) - np.square(largest)) * importance.sum()
+    return _in_results(fitting if by_levels < by_bias else largest, matters)
 
 
 def _matters(sensitivity: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ _PRIOR_SAMPLES = 16.0     # how many samples a statistic needs to be half believ
 _MADE_UP_DOUBT = 0.3     # share of the average feature in every feature's statistics when samples are made up
 _PROBES = 2
 _CONSTANT = 1e-12         # of the squared mean: less variance is rounding of a constant, and tells no gain
+_TAIL_PLACES = 8          # of the largest magnitudes that tell how they thin out
 _STEPS = 127.0            # int8 steps from zero to the peak
 _CLIPS = np.array([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
 
@@ -40,6 +41,8 @@ class Statistics:
         Largest magnitude of each output (after ReLU) that int8 must represent.
     unexplained : float64 [N]
         Part of each input feature's variance, 0 to 1, for which feedback of errors to other features cannot make up.
+    tail : float
+        How far beyond the largest magnitudes seen those of other samples lie, if they do, in parts of them; 0 if samples were made up.
     """
 
     mean: np.ndarray
@@ -48,6 +51,7 @@ class Statistics:
     sensitivity: np.ndarray
     result_peak: np.ndarray
     unexplained: np.ndarray
+    tail: float = 0.0
 
 
 def calibration_samples(calibration: np.ndarray, inputs: int) -> np.ndarray:
@@ -85,8 +89,26 @@ def measure(network: FloatNetwork, samples: np.ndarray, real: bool) -> list[Stat
     peaks += [result_peaks(layer, *around, margin) for layer, around in zip(network, pairwise(values), strict=True)]
     sensitivities = _sensitivities(network, values)
     return [Statistics(features.mean(axis=0, dtype=np.float64), np.square(features, dtype=np.float64).mean(axis=0), peaks[number],
-                       sensitivities[number], peaks[number + 1], unexplained_share(features) if real else np.ones(features.shape[1]))
+                       sensitivities[number], peaks[number + 1], unexplained_share(features) if real else np.ones(features.shape[1]),
+                       mean_excess(features) if real else 0.0)
             for number, features in enumerate(values[:-1])]
+
+
+def mean_excess(values: np.ndarray) -> float:
+    """How fast the largest magnitudes of the columns of float [S, N] thin out: the mean excess over a large one, in parts of the largest.
+
+    If a tail is exponential, the distance between the largest magnitude and the one k places below it is the mean excess times 1 + 1/2 + ... + 1/k,
+    on average (Renyi 1953). Where a range just ends, magnitudes are dense there, and next to nothing lies beyond. One column
+    tells little, so this is the mean of all that are not zero.
+    """
+    places = min(_TAIL_PLACES, len(values) - 1)
+    if places < 1:
+        return 0.0
+    top = np.partition(np.abs(values), (len(values) - 1 - places, len(values) - 1), axis=0).astype(np.float64)
+    largest, below = top[-1], top[-1 - places]
+    alive = largest > 0
+    ratios = (largest - below)[alive] / largest[alive]
+    return float(ratios.mean() / (1.0 / np.arange(1, places + 1)).sum()) if alive.any() else 0.0
 
 
 def hidden_margin(samples: int, real: bool) -> float:
