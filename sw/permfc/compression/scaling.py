@@ -73,7 +73,8 @@ def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Se
         matters = importance(stats, steps, real_samples)
         weights = layer.weight * steps.astype(np.float32)
         if storages[number].only_dense:
-            rows = int8_rows(weights, stats.sensitivity, layer.bias - (tables[number].centre if tables[number] else 0.0), matters)
+            own = tables[number]
+            rows = int8_rows(weights, stats.sensitivity, layer.bias - (own.centre if own else 0.0), matters)
         else:
             rows = tamed(weights, row_scales(weights, matters, stats.sensitivity), matters, rates[number])
         weights /= rows[:, None].astype(np.float32)
