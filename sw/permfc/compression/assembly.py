@@ -18,7 +18,8 @@ from .tables import Table
 
 
 def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.ndarray], statistics: list[Statistics],
-             tables: list[Table | None], input_steps: InputSteps, samples: np.ndarray | None, report: Progress) -> Network:
+             tables: list[Table | None], input_steps: InputSteps, samples: np.ndarray | None, reference: np.ndarray | None,
+             report: Progress) -> Network:
     """Make the integers, layer by layer; with samples, errors are fed back and every output is corrected for the mean effect of all roundings.
 
     Parameters
@@ -29,12 +30,14 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
     input_steps : InputSteps
     samples : float32 [S, inputs] or None
         Calibration data, without the offsets of the inputs.
+    reference : float32 [S, inputs] or None
+        The inputs for which the float network's results are wanted, if not ``samples``.
     report : function (what, done, total)
     """
     input_order = packed_features(fits[0])
     wanted = integers = None
     if samples is not None:
-        wanted = samples
+        wanted = samples if reference is None else reference
         integers = np.clip(np.rint(samples / scaled[0].steps), -128, 127).astype(np.int8)[:, input_order]
     layers: list[Layer] = []
     for number, (source, fit, order) in enumerate(zip(scaled, fits, orders, strict=True)):
@@ -43,10 +46,13 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
         bias, rows = source.source.bias[order].astype(np.float64), source.rows[order]
         quantiser = Quantiser(fit, (bias - centre) / rows)
         value = rows * quantiser.unit
-        weights = fit.weights if samples is None else fed_back(quantiser, integers)
-        layer = bare_layer(quantiser, weights, function.is_rectifier, raw)
+        weights = fit.weights
         if samples is not None:
             wanted = source.source.sums(wanted)
+            others = number > 0 or reference is not None  # have changed what the layer receives
+            weights = fed_back(quantiser, integers, ((wanted[:, order] - bias) / rows).astype(np.float32) if others else None)
+        layer = bare_layer(quantiser, weights, function.is_rectifier, raw)
+        if samples is not None:
             gain, offset = correction(wanted[:, order] - bias, layer.accumulate(integers) * value)
             value, bias = value * gain, bias + offset
             wanted = function(wanted)

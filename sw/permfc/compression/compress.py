@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..config import EngineConfig
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..image.layout import image_layout
 from ..importers import load_model
 from ..importers.float_network import FloatNetwork
@@ -28,7 +28,7 @@ _ATTEMPTS = 5  # to meet the target
 
 
 def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
-             per_layer: Mapping[str, float | str] | None = None, progress: Progress | None = None) -> Network:
+             per_layer: Mapping[str, float | str] | None = None, reference: np.ndarray | None = None, progress: Progress | None = None) -> Network:
     """Compress a trained network to a target size, after training and without retraining.
 
     Parameters
@@ -46,6 +46,9 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     per_layer : mapping of layer name to float or str, optional
         Most bits a weight of that layer, its tables included, or the one kind ("prefix", "sparse", "dense8") that its classes may have
         beside empty ones. The other layers share what the whole image may take.
+    reference : float [S, inputs], optional
+        For a part of a larger network, whose inputs in ``calibration`` are already changed by what was compressed before it: the same inputs
+        as they were. The float network's results for these are what is wanted.
     progress : function (what, done, total), optional
         Called as the work goes on.
 
@@ -70,6 +73,7 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     storages, budgets = layer_plans(network, bits, engine, per_layer)
 
     samples = None if calibration is None else calibration_samples(calibration, network.inputs)
+    original = None if reference is None else _reference(reference, calibration, network.inputs)
     real_samples = 0 if samples is None else len(samples)
     report("measure activations", 0, 1)
     believed = assumed_samples(network.inputs) if samples is None else samples
@@ -77,7 +81,7 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     network, tables = with_tables(network, believed, real_samples > 0, rates)
     statistics = measure(network, believed, real=real_samples > 0)
     steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
-    network, believed = without_offsets(network, believed, steps)
+    network, (believed, original) = without_offsets(network, (believed, original), steps)
     statistics[0] = shifted(statistics[0], steps.offsets(network.inputs))
     scaled = scale_layers(network, statistics, tables, storages, steps, rates, real_samples)
     report("measure activations", 1, 1)
@@ -85,13 +89,20 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     for _ in range(_ATTEMPTS):
         budgets = layer_budgets(network, bits, storages, per_layer, taken)
         fits, orders = allocate(scaled, storages, budgets, report)
-        compressed = assemble(scaled, fits, orders, statistics, tables, steps, believed if real_samples else None, report)
+        compressed = assemble(scaled, fits, orders, statistics, tables, steps, believed if real_samples else None, original, report)
         over = 8.0 * image_layout(compressed, engine.bus_bytes).image_bytes - bits * network.weight_count
         if over <= 0:
             return compressed
         taken += over
     raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / network.weight_count:.4f} bits: "
                      "ask for a little more")
+
+
+def _reference(reference: np.ndarray, calibration: np.ndarray | None, inputs: int) -> np.ndarray:
+    if calibration is None or len(calibration) != len(reference):
+        raise InputError(f"reference has {len(reference)} samples, and calibration {0 if calibration is None else len(calibration)}: "
+                         "they must be the same ones")
+    return calibration_samples(reference, inputs)
 
 
 def _check_size(network: FloatNetwork) -> None:

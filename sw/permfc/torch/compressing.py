@@ -41,12 +41,15 @@ def left(unit: Unit, reason: str) -> LayerReport:
     return LayerReport(unit.name, unit.names, (unit.outputs, unit.inputs), reason)
 
 
-def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: EngineConfig) -> tuple[LayerReport, Group | None]:
+def compressed(group: Sequence[tuple[Unit, Record]], now: np.ndarray | None, bits: float | str,
+               engine: EngineConfig) -> tuple[LayerReport, Group | None]:
     """A layer's report, and the layer itself, if it can be made as small as that.
 
     Parameters
     ----------
     group : units with the same inputs, each with what was seen of it
+    now : float32 [n, inputs] or None
+        The same rows behind the layers that are compressed already, if they are known.
     bits, engine
         As for ``offload``.
     """
@@ -55,12 +58,15 @@ def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: 
     common = {"name": name, "modules": tuple(name for unit in members for name in unit.names), "shape": (network.outputs, network.inputs)}
     held = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1 if len(rows) >= _FEW else np.zeros(len(rows), dtype=bool)
     try:
-        small = compress(network, bits, rows[~held], engine)
+        if now is None:
+            small = compress(network, bits, rows[~held], engine)
+        else:
+            small = compress(network, bits, now[~held], engine, reference=rows[~held])
     except InputError as error:
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:
         return LayerReport(**common, reason=str(error)), None
-    kinds, change = _kinds(small), _error(network, small, rows[held] if held.any() else rows)
+    kinds, change = _kinds(small), _error(network, small, rows if now is None else now, rows, held if held.any() else ~held)
     if set(kinds) == {Kind.EMPTY.value} and change > _LOST:
         return LayerReport(**common, reason="with so few bits it keeps none of its weights"), None
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
@@ -75,7 +81,7 @@ def _kinds(network: Network) -> dict[str, int]:
     return kinds
 
 
-def _error(network: FloatNetwork, small: Network, rows: np.ndarray) -> float:
-    wanted = network.predict(rows)
+def _error(network: FloatNetwork, small: Network, received: np.ndarray, rows: np.ndarray, judged: np.ndarray) -> float:
+    wanted = network.predict(rows[judged])
     power = np.square(wanted, dtype=np.float64).mean()
-    return float(np.sqrt(np.square(small.predict(rows) - wanted, dtype=np.float64).mean() / power)) if power else 0.0
+    return float(np.sqrt(np.square(small.predict(received[judged]) - wanted, dtype=np.float64).mean() / power)) if power else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
@@ -14,11 +14,11 @@ from ..progress import Progress
 from .compressing import compressed, left, why_not
 from .dense import Unit, chosen, units
 from .engine import Engine
-from .exchange import exchanged
+from .exchange import exchanged, golden_forwards
 from .grouping import group_name, groups
 from .model import Offloaded
 from .modules import Group
-from .recording import call, record
+from .recording import batches, call, record, rows_now
 from .report import LayerReport, Layers
 
 
@@ -54,21 +54,25 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
     InputError
         If the calibration data cannot be used.
     """
-    model = unwrapped(model)
+    model, given = unwrapped(model), batches(calibration)
     found = units(model)
     unwanted = chosen(found, layers, skip)
     wanted = [unit for unit in found if unit.name not in unwanted]
-    records, first = record(model, wanted, calibration)
+    records = record(model, wanted, given)
     reasons = unwanted | {unit.name: why_not(unit, seen) for unit, seen in zip(wanted, records, strict=True)}
-    taken = groups([(unit, seen) for unit, seen in zip(wanted, records, strict=True) if not reasons[unit.name]])
     reports, made = [left(unit, reasons[unit.name]) for unit in found if reasons[unit.name]], []
+    taken = groups([(unit, seen) for unit, seen in zip(wanted, records, strict=True) if not reasons[unit.name]])
+    exchanged_ones: dict[nn.Module, Callable] = {}
     for number, members in enumerate(taken):
         (progress or _silent)(f"compress {group_name(members)}", number, len(taken))
-        report, group = compressed(members, bits, engine or EngineConfig())
+        now = rows_now(model, *members[0], given, exchanged_ones) if exchanged_ones else None
+        report, group = compressed(members, now, bits, engine or EngineConfig())
         reports.append(report)
-        made += [group] if group else []
+        if group:
+            made.append(group)
+            exchanged_ones |= golden_forwards(model, group)
     copied = exchanged(model, _checked(model, made, reports))
-    _try(copied, made, first)
+    _try(copied, made, given[0])
     return opened(copied, made, _summary(model, found, reports), device, progress)
 
 
