@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime")
 
 import permfc  # noqa: E402
 from graph_cases import graph, node, original, values  # noqa: E402
-from permfc.errors import FormatError, InputError, ModelError, ToolError  # noqa: E402
+from permfc.errors import FormatError, InputError, LinkError, ModelError, ToolError  # noqa: E402
 from permfc.graph.running import run_samples  # noqa: E402
 from permfc.graph.values import relative_error, share_equal  # noqa: E402
 from permfc.graph.whole import WholeNetwork  # noqa: E402
@@ -83,12 +83,28 @@ def test_the_simulated_engine_gives_the_golden_models_results(network):
     (None, {"x": SAMPLES[:, :3]}, r"Input 'x' must have the shape \[batch, 16\], not \[40, 3\]"),
     (None, {"x": np.array([["a"] * 16])}, r"Input 'x' must be float32, not <U1"),
     (None, {"x": np.full((1, 16), np.nan, np.float32)}, r"Chain 'fc1': Input must be finite"),
+    ("y", {"x": SAMPLES}, r"^Names of outputs must be a list of texts, or None for all, not 'y'$"),
+    (3, {"x": SAMPLES}, r"^Names of outputs must be a list of texts, or None for all, not 3$"),
     (None, {"x": [[1, 2], [3]]}, r"Input 'x' is no array: "),
     (None, SAMPLES, r"Inputs must be a mapping of names to arrays, here x, not ndarray"),
 ])
 def test_unusable_inputs(network, names, feeds, text):
     with permfc.Session(network) as session, pytest.raises(InputError, match=text):
         session.run(names, feeds)
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_closed_session_refuses(network, rows):
+    session = permfc.Session(network)
+    session.close()
+    with pytest.raises(LinkError, match=r"^The session is closed; open it again$"):
+        session.run(None, {"x": SAMPLES[:rows]})
+
+
+@pytest.mark.parametrize("given", [3, None])
+def test_what_is_no_network_is_refused(given):
+    with pytest.raises(ModelError, match=rf"^A session runs a WholeNetwork or the path of its file, not {type(given).__name__}: make one"):
+        permfc.Session(given)
 
 
 def test_no_rows_give_no_results(network):
