@@ -15,6 +15,7 @@ from networks import random_network
 from permfc import image
 from permfc.config import EngineConfig
 from permfc.image import model_file
+from permfc.network import Kind
 from permfc_cli import console
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
@@ -122,6 +123,15 @@ def test_pack_writes_the_image_of_the_engine(network_file: Path, tmp_path: Path)
 def test_pack_takes_a_device(network_file: Path, tmp_path: Path) -> None:
     figures = json.loads(succeed("pack", network_file, "-o", tmp_path / "net.img", "--device", "up5k", "--levels", 16, "--json").stdout)
     assert figures["bus_bits"] == 16
+
+
+def test_a_network_compressed_for_a_device_is_packed_for_it(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
+    network = tmp_path / "small.safetensors"
+    model_file.save(random_network(0, (40, 10), kinds=[Kind.DENSE8]), network)
+    said = fail("pack", network, "-o", tmp_path / "net.img", "--device", "up5k")
+    assert "levels >= 16, but this one has 8: compress it again for this engine (--levels 8), or" in said
+    succeed("compress", float_model, "-o", network, "--bits", 4, "--levels", 8, "--calibrate", inputs_file)
+    succeed("pack", network, "-o", tmp_path / "net.img", "--device", "up5k")
 
 
 def test_pack_names_the_limit_and_writes_nothing(network_file: Path, tmp_path: Path) -> None:
