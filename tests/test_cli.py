@@ -80,6 +80,16 @@ def test_clipped_inputs_are_told(float_model: Path, network_file: Path, inputs_f
     assert "Without --calibrate, inputs are assumed to lie in -1..1" in " ".join(without.stderr.split())
 
 
+@pytest.mark.parametrize(("bits", "lost"), [(1.8, True), (4, False)])
+def test_layers_without_weights_are_told(bits: float, lost: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "head.npz", fc_weight=rng.standard_normal((10, 64)).astype(np.float32))
+    np.save(tmp_path / "x.npy", rng.standard_normal((40, 64)))
+    said = succeed("compress", tmp_path / "head.npz", "-o", tmp_path / "net.safetensors", "--bits", bits, "--calibrate", tmp_path / "x.npy").stderr
+    assert ("Warning: With so few bits fc keeps none of its weights and gives the same results for every input: ask for more bits a weight"
+            in " ".join(said.split())) == lost
+
+
 def test_compress_prints_a_table(float_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
     assert "bits a weight" in succeed("compress", float_model, "-o", out, "--bits", 7).stdout

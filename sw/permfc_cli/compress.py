@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from permfc.compression import targets
 from permfc.compression.compress import compress as compress_model
 from permfc.errors import InputError, ModelError
 from permfc.image import model_file
+from permfc.importers import FloatNetwork
 from permfc.network import Kind, Network
 from permfc.progress import Progress
 
@@ -107,8 +109,17 @@ def compress(
         console.messages.print("[bold]Note:[/] Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.", highlight=False)
     else:
         inputs.warn_of_clipping(network, samples, calibrate)
+    _warn_of_lost_layers(source, network)
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
+
+
+def _warn_of_lost_layers(source: FloatNetwork, network: Network) -> None:
+    """Print a warning for each layer that kept none of its weights: it gives the same results for every input."""
+    for layer, small in zip(source, network.layers, strict=True):
+        if layer.weight.any() and small.is_empty:
+            console.messages.print(f"[bold]Warning:[/] With so few bits {escape(layer.name)} keeps none of its weights and gives the same results "
+                                   "for every input: ask for more bits a weight, or give it more with --per-layer", soft_wrap=True, highlight=False)
 
 
 def _size(bits: str | None, ratio: float | None) -> float | str:

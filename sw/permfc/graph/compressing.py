@@ -11,7 +11,7 @@ from ..compression.compress import compress
 from ..compression.targets import check_bits, layer_plans, sized
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
-from ..network import Kind, Network
+from ..network import Network
 from ..progress import Progress
 from .accounting import totals
 from .agreement import check_agreement
@@ -107,7 +107,7 @@ def _lost(part: Partition, networks: Mapping[str, Network], samples: Mapping[str
         if relative_error([networks[chain.name].predict(rows)], [chain.network.predict(rows)]) < _LOST:
             continue
         for layer, small in zip(chain.network, networks[chain.name].layers, strict=True):
-            if layer.weight.any() and all(segments.kind is Kind.EMPTY for segments in small.classes):
+            if layer.weight.any() and small.is_empty:
                 reason = f"too small: with so few bits {layer.name} keeps none of its weights"
                 lost |= dict.fromkeys((dense.name for group in chain.layers for dense in group), reason)
     if lost and all(chain.layers[0][0].name in lost for chain in part.chains):
