@@ -179,6 +179,16 @@ def test_single_layers_get_what_was_chosen_for_them(network):
         permfc.compress_graph(model("softmax"), SAMPLES, BITS, per_layer={"fc9": 3})
 
 
+@pytest.mark.parametrize(("bits", "choice", "text"), [
+    (BITS, "dense9", r"^Layer fc2 must have a number of bits or one of the kinds prefix, sparse, dense8, not 'dense9'$"),
+    (BITS, "dense8", r"^Layer fc2 cannot be dense8 on an engine with 8 levels: that takes 16$"),
+    ("dense8", "prefix", r"^Layer fc1 cannot be dense8 on an engine with 8 levels: that takes 16$"),
+])
+def test_a_kind_that_no_layer_can_have_is_a_mistake(bits, choice, text):
+    with pytest.raises(ModelError, match=text):  # and does not leave the layer on the host
+        permfc.compress_graph(model("softmax"), SAMPLES, bits, per_layer={"fc2": choice}, config=permfc.EngineConfig(levels=8))
+
+
 def test_no_samples():
     with pytest.raises(InputError, match=r"There is no sample in these inputs"):
         permfc.compress_graph(model(), SAMPLES[:0], BITS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compression.compress import compress
-from ..compression.targets import check_bits, layer_plans, sized
+from ..compression.targets import ANY_SIZE, check_bits, layer_plans, sized
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..network import Network
@@ -125,7 +125,7 @@ def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, re
                 per_layer: Mapping[str, float | str]) -> Partition:
     """The partition without chains whose headers alone take more than ``bits``, which ``reasons`` then names; ModelError if none is left."""
     part = partition(model, source, layers, reasons)
-    _check_choices(part, per_layer)
+    _check_choices(part, bits, config, per_layer)
     while dear := {chain.name: error for chain in part.chains if (error := _too_dear(chain, bits, config, per_layer))}:
         if len(dear) == len(part.chains):
             raise ModelError(f"No chain of {source} can have {bits} bits a weight; chain {part.chains[0].name!r}: {next(iter(dear.values()))}")
@@ -145,12 +145,16 @@ def _too_dear(chain: Chain, bits: float | str, config: EngineConfig, per_layer: 
     return ""
 
 
-def _check_choices(part: Partition, per_layer: Mapping[str, float | str]) -> None:
+def _check_choices(part: Partition, bits: float | str, config: EngineConfig, per_layer: Mapping[str, float | str]) -> None:
+    """Refuse names and kinds that do not exist, and kinds that the engine cannot have: mistakes, not layers that are too small."""
     names = {name for chain in part.chains for group in chain.layers for dense in group for name in dense.names} | {kept.name for kept in part.kept}
     unknown = [name for name in per_layer if name not in names]
     if unknown:
         raise ModelError(f"{part.view.source} has no fully connected layer {unknown[0]!r}; on the engine are "
                          f"{', '.join(dense.name for chain in part.chains for group in chain.layers for dense in group)}")
+    for chain in part.chains:
+        kinds = {name: choice for name, choice in sized(chain.network, bits, _choices(chain, per_layer))[1].items() if isinstance(choice, str)}
+        layer_plans(chain.network, ANY_SIZE, config, kinds)
 
 
 def record(part: Partition, feeds: Sequence[Feeds], progress: Progress) -> dict[str, np.ndarray]:
