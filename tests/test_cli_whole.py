@@ -54,6 +54,34 @@ def test_run_gives_the_originals_results(folder):
     np.testing.assert_array_equal(np.load(folder / "y.npz")["y"], np.load(folder / "y.npy"))
 
 
+def test_every_chains_error_is_told(folder):
+    told = json.loads((folder / "said.json").read_text())
+    assert list(told["figures"]) == ["fc1", "fc2"] and all(0 < found["error"] < 0.02 for found in told["figures"].values())
+    shown = " ".join(succeed("info", folder / "net").stdout.split())
+    for name, shape in (("fc1", "16 > 24"), ("fc2", "24 > 8")):
+        assert f"{name} {shape} {told['figures'][name]['error']:.2%} {told['figures'][name]['clipped']:.1%}" in shown
+
+
+CLIPPED = "of the values that reach chain fc1 with {} are outside of the range that the network was compressed for, and are clipped"
+
+
+@pytest.mark.parametrize("command", [["run", "--device", "golden"], ["compare", "--chain", "fc1"], ["simulate"], ["simulate", "--chain", "fc1"]],
+                         ids=" ".join)
+def test_clipped_inputs_are_told_with_their_chain(folder, tmp_path, command):
+    for path, told in ((saved(tmp_path, 100 * SAMPLES[:2]), True), (folder / "x.npy", False)):
+        said = succeed(command[0], folder / "net", "-i", path, *command[1:])
+        assert (CLIPPED.format(path) in " ".join(said.stderr.split())) == told
+    if command[0] == "run":
+        assert "clipped" in said.stdout
+
+
+def test_clipped_calibration_is_told_with_its_chain(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("permfc_cli.clipping._MOST_CLIPPED", -1.0)
+    said = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy",
+                   "--per-layer", folder / "kinds.json")
+    assert CLIPPED.format(folder / "x.npy") in " ".join(said.stderr.split())
+
+
 def test_skipped_layers_stay(folder, tmp_path):
     shown = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy", "--skip", "fc1",
                     "--per-layer", folder / "kinds.json").stdout

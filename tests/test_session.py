@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,6 +66,28 @@ def test_a_session_is_used_like_onnxruntimes(network):
         ("fc1", 40, None, "predicted", 0), ("fc2", 40, None, "predicted", 0)]
     assert all(run.bytes > 0 for run in runs.values())
     session.close()
+
+
+def test_clipped_inputs_are_counted(network):
+    with permfc.Session(network) as session:
+        session.run(None, {"x": SAMPLES})
+        assert session.last_run["fc1"].clipped < 0.01
+        session.run(None, {"x": 100 * SAMPLES})
+        assert session.last_run["fc1"].clipped == network.chains["fc1"].clipped_share(100 * SAMPLES) > 0.9
+
+
+def test_clipped_inputs_of_several_runs_are_joined():
+    fixed, x = compressed(model("softmax", batch=20)), np.concatenate([SAMPLES[:20], 100 * SAMPLES[:20]])
+    with permfc.Session(fixed) as session:
+        _, (run, _) = run_samples(session, x)
+    assert run.samples == 40 and run.clipped == pytest.approx(fixed.chains["fc1"].clipped_share(x))
+
+
+def test_every_chains_error_is_told(network):
+    chains, rows = {"fc1": (W1, B1), "fc2": (W2, B2)}, original(model("softmax", outputs=("a",)), {"x": SAMPLES})[0]
+    for (name, (weight, bias)), x in zip(chains.items(), (SAMPLES, rows), strict=True):
+        assert network.figures[name].error == pytest.approx(relative_error([network.chains[name].predict(x)], [x @ weight.T + bias]), rel=1e-3)
+        assert 0 < network.figures[name].error < 0.02 and network.figures[name].clipped == network.chains[name].clipped_share(x)
 
 
 def test_the_simulated_engine_gives_the_golden_models_results(network):
@@ -237,17 +260,20 @@ def exchange(parts):
 def rename(parts):
     manifest = json.loads(parts["permfc.json"])
     manifest["description"]["chains"][0] = "other"
+    manifest["description"]["figures"]["other"] = manifest["description"]["figures"].pop("fc1")
     parts["permfc.json"] = json.dumps(manifest).encode()
 
 
-def forget(parts):
+def forget(key, parts):
     manifest = json.loads(parts["permfc.json"])
-    del manifest["description"]["stages"]
+    del manifest["description"][key]
     parts["permfc.json"] = json.dumps(manifest).encode()
 
 
 @pytest.mark.parametrize(("edit", "text"), [
-    (exchange, r"part chain0\.safetensors does not belong to it"), (rename, r"chain 'fc1' is missing"), (forget, r"lacks or misstates 'stages'"),
+    (exchange, r"part chain0\.safetensors does not belong to it"), (rename, r"chain 'fc1' is missing"),
+    (partial(forget, "stages"), r"lacks or misstates 'stages'"),
+    (partial(forget, "figures"), r"lacks or misstates 'figures'"),
 ])
 def test_parts_that_do_not_belong_together_are_refused(network, tmp_path, edit, text):
     network.save(tmp_path / "net")
@@ -259,7 +285,8 @@ def test_parts_that_do_not_belong_together_are_refused(network, tmp_path, edit, 
 def test_a_loaded_network_is_the_saved_one(network, tmp_path):
     network.save(tmp_path / "net")
     loaded = WholeNetwork.load(tmp_path / "net")
-    assert (loaded.inputs, loaded.outputs, loaded.rows, loaded.totals) == (network.inputs, network.outputs, network.rows, network.totals)
+    for told in ("inputs", "outputs", "figures", "rows", "totals"):
+        assert getattr(loaded, told) == getattr(network, told)
     loaded.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "net").read_bytes()
 

@@ -19,13 +19,13 @@ from .chains import Chain
 from .partition import Partition, partition
 from .runtime import open_model, run_model, with_outputs
 from .values import Feeds, Value, batches, relative_error, share_equal
-from .whole import Row, WholeNetwork
+from .whole import ChainFigures, Row, WholeNetwork
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 _MOST_ROWS = 2048  # that calibrate a chain
-_JUDGED_ROWS = 256
+_JUDGED_ROWS = 256  # of them, that tell its error
 _LOST = 0.25       # of the results: a chain with a larger error, and a layer without weights, computes nothing of use
 SKIPPED = "left out by --skip"
 
@@ -76,14 +76,14 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     for number, chain in enumerate(part.chains):
         networks[chain.name] = _compressed(chain, bits, samples[chain.name], config, per_layer or {})
         report("compress chains", number + 1, len(part.chains))
-    if lost := _lost(part, networks, samples):
+    figures = {chain.name: _figures(chain, networks[chain.name], samples[chain.name]) for chain in part.chains}
+    if lost := _lost(part, networks, figures):
         part = partition(model, source, layers, reasons | lost)
         check_agreement(part, session, feeds[0])
-        networks = {chain.name: networks[chain.name] for chain in part.chains}
+        networks, figures = ({chain.name: found[chain.name] for chain in part.chains} for found in (networks, figures))
     stages = tuple((stage.host and stage.host.SerializeToString(), tuple(chain.joint for chain in stage.chains)) for stage in part.stages)
-    figures = totals(part, networks, feeds[0], config)
-    made = WholeNetwork(source, *values, stages, networks, _rows(part), figures)
-    figures |= _errors(made, session.run(None, feeds[0]), feeds[0])
+    made = WholeNetwork(source, *values, stages, networks, figures, _rows(part), totals(part, networks, feeds[0], config))
+    made.totals.update(_errors(made, session.run(None, feeds[0]), feeds[0]))
     return made
 
 
@@ -96,15 +96,19 @@ def _compressed(chain: Chain, bits: float | str, samples: np.ndarray, config: En
         raise InputError(f"Chain {chain.name!r}: {error}") from error
 
 
-def _lost(part: Partition, networks: Mapping[str, Network], samples: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _figures(chain: Chain, network: Network, samples: np.ndarray) -> ChainFigures:
+    rows = _thinned(samples, _JUDGED_ROWS)
+    return ChainFigures(relative_error([network.predict(rows)], [chain.network.predict(rows)]), network.clipped_share(samples))
+
+
+def _lost(part: Partition, networks: Mapping[str, Network], figures: Mapping[str, ChainFigures]) -> dict[str, str]:
     """Why the layers of chains stay on the host in which a layer kept none of the weights that it needs; ModelError if no other is left.
 
     A layer whose weights matter to none of the samples may lose them.
     """
     lost: dict[str, str] = {}
     for chain in part.chains:
-        rows = samples[chain.name][:_JUDGED_ROWS]
-        if relative_error([networks[chain.name].predict(rows)], [chain.network.predict(rows)]) < _LOST:
+        if figures[chain.name].error < _LOST:
             continue
         for layer, small in zip(chain.network, networks[chain.name].layers, strict=True):
             if layer.weight.any() and small.is_empty:

@@ -40,22 +40,21 @@ def _joined(values: Sequence[np.ndarray], count: int) -> np.ndarray:
 
 
 def _sum(runs: Sequence[ChainRun]) -> ChainRun:
-    first = runs[0]
-    return replace(first, samples=sum(run.samples for run in runs), bytes=sum(run.bytes for run in runs),
+    first, samples = runs[0], sum(run.samples for run in runs)
+    return replace(first, samples=samples, bytes=sum(run.bytes for run in runs), clipped=sum(run.clipped * run.samples for run in runs) / samples,
                    cycles=None if first.cycles is None else sum(run.cycles for run in runs),
                    mismatches=None if first.mismatches is None else sum(run.mismatches for run in runs))
 
 
 def chain_inputs(network: WholeNetwork, data: np.ndarray | Feeds) -> dict[str, np.ndarray]:
-    """What reaches each chain, int8 [rows, inputs] in packed order, for a network's inputs; the chains before it are computed by the golden model."""
+    """What reaches each chain, float32 [rows, inputs], for a network's inputs; the chains before it are computed by the golden model."""
     seen: dict[str, list[np.ndarray]] = {name: [] for name in network.chains}
 
     def compute(name: str, x: np.ndarray) -> np.ndarray:
-        chain = network.chains[name]
-        seen[name].append(chain.quantise(x))
-        return chain.compute(seen[name][-1]).astype(np.float32) * chain.output_scale
+        seen[name].append(x)
+        return network.chains[name].predict(x)
 
     plan = network.plan()
     for feeds in batches(network.inputs, data, most=None):
         plan.run(feeds, compute)
-    return {name: np.concatenate(rows) for name, rows in seen.items() if rows}
+    return {name: np.concatenate(rows) for name, rows in seen.items()}

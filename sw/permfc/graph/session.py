@@ -32,6 +32,8 @@ class ChainRun:
         Of the engine's clock for all of them; None from a device without a clock.
     source : str
         How ``bytes`` are known: ``counted`` by the engine, or ``predicted``.
+    clipped : float
+        The share of the chain's input values that int8 clips, 0 to 1: many, where inputs are unlike those that calibrated it.
     mismatches : int or None
         Results that differ from the golden model's; None if they were not compared.
     """
@@ -41,6 +43,7 @@ class ChainRun:
     bytes: int
     cycles: int | None
     source: str
+    clipped: float
     mismatches: int | None = None
 
 
@@ -158,7 +161,7 @@ class Session:
         results = self._device.run(quantised, name)
         cost = self._device.cost()
         mismatches = int(np.count_nonzero(results != chain.compute(quantised))) if self._check else None
-        self.last_run[name] = ChainRun(name, len(x), cost.bytes, cost.cycles, cost.source, mismatches)
+        self.last_run[name] = ChainRun(name, len(x), cost.bytes, cost.cycles, cost.source, chain.clipped_share(x), mismatches)
         return results.astype(np.float32) * chain.output_scale
 
 
