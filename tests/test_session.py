@@ -19,6 +19,8 @@ from permfc.graph.running import run_samples  # noqa: E402
 from permfc.graph.values import relative_error, share_equal  # noqa: E402
 from permfc.graph.whole import WholeNetwork  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("short_search")
+
 W1, B1, W2, B2 = values(24, 16), values(24), values(8, 24), values(8)
 LAYERS = {"fc1.weight": W1, "b1": B1, "fc2.weight": W2, "b2": B2}
 GRAPHS = {
