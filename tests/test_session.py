@@ -146,6 +146,14 @@ def test_a_model_exported_for_a_fixed_number_of_samples_runs_on_any(network):
         assert relative_error(results, run_samples(session, SAMPLES)[0]) < 0.05
 
 
+def test_results_without_samples_are_not_joined():
+    nodes = [*GRAPHS["relu"], node("ReduceMean", "y", "mean", keepdims=0)]
+    with permfc.Session(compressed(graph(nodes, LAYERS, {"x": [20, 16]}, ("y", "mean")))) as session:
+        assert run_samples(session, SAMPLES[:20])[0][1].shape == ()
+        with pytest.raises(InputError, match=r"^Output 'mean' has no row for each sample, so that those of 2 runs cannot be joined: give as many"):
+            run_samples(session, SAMPLES)
+
+
 def test_several_inputs_are_given_by_name():
     nodes = [node("Concat", "x z", "c", axis=1), node("Gemm", "c fc1.weight", "y")]
     two = graph(nodes, {"fc1.weight": values(20, 8)}, {"x": ["n", 16], "z": ["n", 4]})
@@ -214,9 +222,24 @@ def test_a_kind_that_no_layer_can_have_is_a_mistake(bits, choice, text):
         permfc.compress_graph(model("softmax"), SAMPLES, bits, per_layer={"fc2": choice}, config=permfc.EngineConfig(levels=8))
 
 
-def test_no_samples():
-    with pytest.raises(InputError, match=r"There is no sample in these inputs"):
-        permfc.compress_graph(model(), SAMPLES[:0], BITS)
+@pytest.mark.parametrize(("inputs", "text"), [
+    (SAMPLES[:0], r"^There is no sample in these inputs: give one or more$"), ([], r"^There is no batch in these inputs: give one or more$"),
+    (None, r"^Inputs must be an array, a mapping of names to arrays or an iterable of such mappings, not NoneType$"),
+])
+def test_no_samples(inputs, text):
+    with pytest.raises(InputError, match=text):
+        permfc.compress_graph(model(), inputs, BITS)
+
+
+@pytest.mark.parametrize(("given", "more", "text"), [
+    ("net.onnx", {}, r"^model must be a ModelProto, such as onnx\.load gives, not str$"),
+    (model(), {"layers": "fc1"}, r"^layers must be a list of names of layers, not 'fc1'$"),
+    (model(), {"skip": "fc1"}, r"^skip must be a list of names of layers, not 'fc1'$"),
+    (model(), {"config": 8}, r"^config must be an EngineConfig, not 8$"),
+])
+def test_arguments_of_other_kinds_are_refused(given, more, text):
+    with pytest.raises(ModelError, match=text):
+        permfc.compress_graph(given, SAMPLES, BITS, **more)
 
 
 @pytest.mark.parametrize("bits", [0, float("nan"), float("inf"), "dense4"])

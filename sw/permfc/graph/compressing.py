@@ -63,11 +63,14 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     InputError
         If the model does not take such inputs.
     """
+    _check_arguments(model, layers, skip, config)
     check_bits(bits)
     config, report = config or EngineConfig(), progress or (lambda what, done, total: None)
     session = open_model(model, source)
     values = [tuple(Value(value.name, value.type, value.shape) for value in given) for given in (session.get_inputs(), session.get_outputs())]
     feeds = list(batches(values[0], inputs))
+    if not feeds:
+        raise InputError("There is no batch in these inputs: give one or more")
     reasons = dict.fromkeys(skip, SKIPPED)
     part = _affordable(model, source, layers, reasons, bits, config, per_layer or {})
     check_agreement(part, session, feeds[0])
@@ -85,6 +88,16 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     made = WholeNetwork(source, *values, stages, networks, figures, _rows(part), totals(part, networks, feeds[0], config))
     made.totals.update(_errors(made, session.run(None, feeds[0]), feeds[0]))
     return made
+
+
+def _check_arguments(model: object, layers: object, skip: object, config: object) -> None:
+    if not callable(getattr(model, "SerializeToString", None)):
+        raise ModelError(f"model must be a ModelProto, such as onnx.load gives, not {type(model).__name__}")
+    for what, names in (("layers", layers), ("skip", skip)):
+        if isinstance(names, str):
+            raise ModelError(f"{what} must be a list of names of layers, not {names!r}")
+    if config is not None and not isinstance(config, EngineConfig):
+        raise ModelError(f"config must be an EngineConfig, not {config!r}")
 
 
 def _compressed(chain: Chain, bits: float | str, samples: np.ndarray, config: EngineConfig, per_layer: Mapping[str, float | str]) -> Network:

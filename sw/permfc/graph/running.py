@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..errors import InputError
 from ..progress import Progress
 from .session import ChainRun, Session
 from .values import Feeds, batches
@@ -31,11 +32,15 @@ def run_samples(session: Session, data: np.ndarray | Feeds, progress: Progress |
         if progress:
             progress("run", number + 1, len(parts))
     count = len(data) if isinstance(data, np.ndarray) else max((len(array) for array in data.values() if np.ndim(array)), default=0)
-    results = found[0] if len(parts) == 1 else [_joined(values, count) for values in zip(*found, strict=True)]
+    names = [value.name for value in session.get_outputs()]
+    results = found[0] if len(parts) == 1 else [_joined(name, values, count) for name, values in zip(names, zip(*found, strict=True), strict=True)]
     return results, [_sum([run[name] for run in runs if name in run]) for name in session.network.chains if any(name in run for run in runs)]
 
 
-def _joined(values: Sequence[np.ndarray], count: int) -> np.ndarray:
+def _joined(name: str, values: Sequence[np.ndarray], count: int) -> np.ndarray:
+    if not all(isinstance(value, np.ndarray) and value.ndim for value in values):
+        raise InputError(f"Output {name!r} has no row for each sample, so that those of {len(values)} runs cannot be joined: "
+                         "give as many samples as the network was exported for")
     return np.concatenate(values)[:count]
 
 
