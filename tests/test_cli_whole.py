@@ -106,10 +106,15 @@ def test_mistakes(folder, tmp_path):
     (tmp_path / "z.npz").write_bytes(b"PK nothing")
     assert "z.npz is not a file that numpy.savez wrote" in fail("run", folder / "net", "--device", "golden", "-i", tmp_path / "z.npz")
     assert "must have the shape [n, 16], not [40, 3]" in fail("run", folder / "net", "--device", "golden", "-i", saved(tmp_path, SAMPLES[:, :3]))
+    empty, wrong = saved(tmp_path, SAMPLES[:0], "empty.npy"), saved(tmp_path, np.full((2, 16), np.nan, np.float32), "nan.npy")
+    assert "empty.npy holds no input: give it one row or more" in fail("run", folder / "net", "--device", "golden", "-i", empty)
+    for command in (["simulate"], ["compare", "--chain", "fc1"]):
+        assert "empty.npy holds no input that reaches chain fc1: give it" in fail(command[0], folder / "net", "-i", empty, *command[1:])
+        assert "Chain 'fc1': Input must be finite, but feature 0 of sample 0 is nan" in fail(command[0], folder / "net", "-i", wrong, *command[1:])
     assert "No chain of" in fail("compress", model, "-o", out, "--calibrate", x, "--bits", 0.1)
     assert "is written for one chain of a network: choose it with --chain" in fail(
         "simulate", folder / "net", "-i", x, "--waves", tmp_path / "w.vcd")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.npy", "z.npz"]  # nothing half-written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.npy", "nan.npy", "wrong.npy", "z.npz"]  # nothing half-written
 
 
 def test_a_network_file_is_no_model_file(folder):
@@ -117,9 +122,9 @@ def test_a_network_file_is_no_model_file(folder):
         model_file.load(folder / "net")
 
 
-def saved(tmp_path, array):
-    np.save(tmp_path / "wrong.npy", array)
-    return tmp_path / "wrong.npy"
+def saved(tmp_path, array, name="wrong.npy"):
+    np.save(tmp_path / name, array)
+    return tmp_path / name
 
 
 def test_several_results_go_to_an_archive(tmp_path):

@@ -36,6 +36,8 @@ def run_whole(file: Path, device: str, x: Path, y: Path | None, as_json: bool) -
     with console.progress() as steps, Session(network, device, check=True, progress=steps) as session:
         results, runs = run_samples(session, samples, steps)
         clock_hz = session.device.clock_hz
+    if not runs:
+        raise InputError(f"{x} holds no input: give it one row or more")
     for run in runs:
         warn_of_clipping(run.clipped, f"the values that reach chain {run.chain} with {x}")
     if y is not None:

@@ -80,7 +80,15 @@ def chain_samples(network: WholeNetwork, path: Path) -> dict[str, np.ndarray]:
 
 
 def quantised(network: WholeNetwork, name: str, rows: np.ndarray, path: Path) -> np.ndarray:
-    """What reaches a chain with the inputs in a file, as the engine takes it: int8 [rows, inputs], with a warning if much of it is clipped."""
+    """What reaches a chain with the inputs in a file, as the engine takes it: int8 [rows, inputs], with a warning if much of it is clipped.
+
+    Raises
+    ------
+    InputError
+        If there is nothing.
+    """
+    if not len(rows):
+        raise InputError(f"{path} holds no input that reaches chain {name}: give it one row or more")
     chain = network.chains[name]
     warn_of_clipping(chain.clipped_share(rows), f"the values that reach chain {name} with {path}")
     return chain.quantise(rows)

@@ -52,12 +52,21 @@ def _sum(runs: Sequence[ChainRun]) -> ChainRun:
 
 
 def chain_inputs(network: WholeNetwork, data: np.ndarray | Feeds) -> dict[str, np.ndarray]:
-    """What reaches each chain, float32 [rows, inputs], for a network's inputs; the chains before it are computed by the golden model."""
+    """What reaches each chain, float32 [rows, inputs], for a network's inputs; the chains before it are computed by the golden model.
+
+    Raises
+    ------
+    InputError
+        If the network does not take such inputs, or what reaches a chain is not finite.
+    """
     seen: dict[str, list[np.ndarray]] = {name: [] for name in network.chains}
 
     def compute(name: str, x: np.ndarray) -> np.ndarray:
         seen[name].append(x)
-        return network.chains[name].predict(x)
+        try:
+            return network.chains[name].predict(x)
+        except InputError as error:
+            raise InputError(f"Chain {name!r}: {error}") from error
 
     plan = network.plan()
     for feeds in batches(network.inputs, data, most=None):
