@@ -60,6 +60,7 @@ def test_help_has_an_example(command: str) -> None:
     assert f"permfc {command}" in " ".join(succeed(command, "--help").output.split())
 
 
+@pytest.mark.usefixtures("short_search")
 def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
     result = succeed("compress", float_model, "-o", out, "--bits", 7, "--calibrate", inputs_file, "--json")
@@ -71,6 +72,7 @@ def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_fi
     assert figures["image_bytes"] == len(image.pack(network, EngineConfig()))
 
 
+@pytest.mark.usefixtures("short_search")
 def test_clipped_inputs_are_told(float_model: Path, network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", 100.0 * np.load(inputs_file))
     shown = succeed("simulate", network_file, "--input", tmp_path / "wide.npy", *ENGINE)
@@ -90,6 +92,7 @@ def test_layers_without_weights_are_told(bits: float, lost: bool, tmp_path: Path
             in " ".join(said.split())) == lost
 
 
+@pytest.mark.usefixtures("short_search")
 def test_compress_prints_a_table(float_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
     assert "bits a weight" in succeed("compress", float_model, "-o", out, "--bits", 7).stdout
@@ -135,6 +138,7 @@ def test_pack_takes_a_device(network_file: Path, tmp_path: Path) -> None:
     assert figures["bus_bits"] == 16
 
 
+@pytest.mark.usefixtures("short_search")
 def test_a_network_compressed_for_a_device_is_packed_for_it(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
     network = tmp_path / "small.safetensors"
     model_file.save(random_network(0, (40, 10), kinds=[Kind.DENSE8]), network)
