@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from ..format import BIAS_UNIT, MAX_CLASSES, MAX_SHIFT, TABLE_BYTES
-from .segments import MAX_SIZE, Segments, check_array, check_integer
+from .segments import MAX_SIZE, Kind, Segments, check_array, check_integer
 
 
 def block_rows(outputs: int, block_outputs: int) -> list[slice]:
@@ -117,6 +117,11 @@ class Layer:
     def classes(self) -> tuple[Segments, ...]:
         """Value of the first block's classes, which stand for all blocks' feature ranges and kinds."""
         return self.blocks[0]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all weights are zero and none is stored: results are the same for every input."""
+        return all(segments.kind is Kind.EMPTY for segments in self.classes)
 
     @property
     def class_slots(self) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import nn
 
 from ..config import EngineConfig
+from ..device.opening import opener
 from ..errors import InputError, ModelError
 from ..importers.torch_check import at_inference
 from ..importers.torch_wrappers import unwrapped
@@ -53,7 +54,10 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
         If nothing can be offloaded, or the model cannot work with exchanged modules.
     InputError
         If the calibration data cannot be used.
+    ConfigError
+        If there is no such kind of device, told before anything is compressed.
     """
+    opener(device)  # a name that is wrong costs no compression
     model, given = unwrapped(model), batches(calibration)
     found = units(model)
     unwanted = chosen(found, layers, skip)
