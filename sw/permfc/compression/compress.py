@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..config import EngineConfig
-from ..errors import InputError, ModelError
+from ..errors import ModelError
 from ..image.layout import image_layout
 from ..importers import load_model
 from ..importers.float_network import FloatNetwork
@@ -16,12 +16,10 @@ from ..network.segments import MAX_SIZE
 from ..progress import Progress
 from .allocation import allocate
 from .assembly import assemble
-from .inputs import choose_input_steps, without_offsets
 from .overhead import step_bits
-from .scaling import scale_layers
-from .statistics import assumed_samples, calibration_samples, measure, shifted
-from .tables import with_tables, without_factors
-from .targets import layer_budgets, layer_plans, layer_rates, sized
+from .preparation import prepare
+from .tables import without_factors
+from .targets import layer_budgets, sized
 
 _ENGINE = EngineConfig()
 _ATTEMPTS = 5  # to meet the target
@@ -70,39 +68,20 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     _check_size(network)
     _check_functions(network, engine)
     report = progress or (lambda what, done, total: None)
-    storages, budgets = layer_plans(network, bits, engine, per_layer)
-
-    samples = None if calibration is None else calibration_samples(calibration, network.inputs)
-    original = None if reference is None else _reference(reference, calibration, network.inputs)
-    real_samples = 0 if samples is None else len(samples)
     report("measure activations", 0, 1)
-    believed = assumed_samples(network.inputs) if samples is None else samples
-    rates = layer_rates(network, bits, per_layer)
-    network, tables = with_tables(network, believed, real_samples > 0, rates)
-    statistics = measure(network, believed, real=real_samples > 0)
-    steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
-    network, (believed, original) = without_offsets(network, (believed, original), steps)
-    statistics[0] = shifted(statistics[0], steps.offsets(network.inputs))
-    scaled = scale_layers(network, statistics, tables, storages, steps, rates, real_samples)
+    ready = prepare(network, bits, calibration, reference, engine, per_layer)
     report("measure activations", 1, 1)
-    taken = float(step_bits(steps, network.inputs))
+    taken = float(step_bits(ready.steps, network.inputs))
     for _ in range(_ATTEMPTS):
-        budgets = layer_budgets(network, bits, storages, per_layer, taken)
-        fits, orders = allocate(scaled, storages, budgets, report)
-        compressed = assemble(scaled, fits, orders, statistics, tables, steps, believed if real_samples else None, original, report)
+        budgets = layer_budgets(network, bits, ready.storages, per_layer, taken)
+        fits, orders = allocate(ready.scaled, ready.storages, budgets, report)
+        compressed = assemble(ready, fits, orders, report)
         over = 8.0 * image_layout(compressed, engine.bus_bytes).image_bytes - bits * network.weight_count
         if over <= 0:
             return compressed
         taken += over
     raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / network.weight_count:.4f} bits: "
                      "ask for a little more")
-
-
-def _reference(reference: np.ndarray, calibration: np.ndarray | None, inputs: int) -> np.ndarray:
-    if calibration is None or len(calibration) != len(reference):
-        raise InputError(f"reference has {len(reference)} samples, and calibration {0 if calibration is None else len(calibration)}: "
-                         "they must be the same ones")
-    return calibration_samples(reference, inputs)
 
 
 def _check_size(network: FloatNetwork) -> None:

@@ -17,6 +17,9 @@ def block_rows(outputs: int, block_outputs: int) -> list[slice]:
     return [slice(start, min(start + block_outputs, outputs)) for start in range(0, outputs, block_outputs)]
 
 
+_FLOAT32_BITS = 25  # of a signed integer: float32 holds all of them up to 2**24
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One fully connected layer.
@@ -168,8 +171,10 @@ class Layer:
         int64 [batch, outputs]
         """
         check_activations(x, self.features)
-        values = x.astype(np.float64)  # products and sums stay far below 2**53: exact, and BLAS makes it fast
-        sums = [values @ self._weights[rows].T.astype(np.float64) for rows in self.block_rows]
+        # Every product and sum is an integer that the type holds: exact, and BLAS makes it fast.
+        kind = np.float32 if self.accumulator_bits <= _FLOAT32_BITS else np.float64
+        values = x.astype(kind)
+        sums = [values @ self._weights[rows].T.astype(kind) for rows in self.block_rows]
         return np.concatenate(sums, axis=1).astype(np.int64) + self.bias
 
     def compute(self, x: np.ndarray) -> np.ndarray:

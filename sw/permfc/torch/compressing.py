@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import nn
 
 from ..compression.compress import compress
+from ..compression.sharing import Sharer, affordable, shared_rates
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..image import size_report
@@ -55,8 +56,8 @@ def compressed(group: Sequence[tuple[Unit, Record]], now: np.ndarray | None, bit
     """
     members = [unit for unit, _ in group]
     name, network, rows = group_name(group), group_network(members, group_name(group)), group[0][1].rows.rows()
+    held = held_out(len(rows))
     common = {"name": name, "modules": tuple(name for unit in members for name in unit.names), "shape": (network.outputs, network.inputs)}
-    held = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1 if len(rows) >= _FEW else np.zeros(len(rows), dtype=bool)
     try:
         if now is None:
             small = compress(network, bits, rows[~held], engine)
@@ -72,6 +73,30 @@ def compressed(group: Sequence[tuple[Unit, Record]], now: np.ndarray | None, bit
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
     report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=kinds, error=change)
     return report, Group(name, small, places)
+
+
+def held_out(rows: int) -> np.ndarray:
+    """The rows that only measure the error, bool [rows]."""
+    return np.arange(rows) % HELD_OUT == HELD_OUT - 1 if rows >= _FEW else np.zeros(rows, dtype=bool)
+
+
+def shared_bits(taken: Sequence[Sequence[tuple[Unit, Record]]], sensitive: Mapping[str, float], bits: float, engine: EngineConfig) -> list[float]:
+    """Bits a weight for each layer of the engine, ``bits`` on average, where ``sensitive`` has the sensitivity of each unit by its name.
+
+    A layer that is too small for ``bits`` takes no part.
+    """
+    rates, sharers, places = [bits] * len(taken), [], []
+    for number, group in enumerate(taken):
+        members, rows = [unit for unit, _ in group], group[0][1].rows.rows()
+        network = group_network(members, group_name(group))
+        if affordable(network, bits, engine):
+            sensitivity = sum(sensitive[unit.name] for unit in members) / network.outputs
+            sharers.append(Sharer(network, rows[~held_out(len(rows))], sensitivity))
+            places.append(number)
+    if sharers:
+        for number, rate in zip(places, shared_rates(sharers, bits, engine), strict=True):
+            rates[number] = rate
+    return rates
 
 
 def _kinds(network: Network) -> dict[str, int]:

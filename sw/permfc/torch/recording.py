@@ -95,7 +95,7 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Sequence[object
     """
     records, tensors = [Record() for _ in units], _Tensors()
     watched = {module: _watch(module, record, tensors) for unit, record in zip(units, records, strict=True) for module in unit.modules}
-    with at_inference(model), _forwards(watched):
+    with at_inference(model), instead(watched):
         for number, batch in enumerate(calibration):
             call(model, batch, f"calibration batch {number}")
             for each in records:
@@ -120,7 +120,7 @@ def rows_now(model: nn.Module, unit: Unit, seen: Record, calibration: Sequence[o
     """
     found, tensors = Record(), _Tensors()
     watched = {module: _watch(module, found, tensors, seen.ends) for module in unit.modules}
-    with at_inference(model), _forwards({**exchanged, **watched}):
+    with at_inference(model), instead({**exchanged, **watched}):
         for number, batch in enumerate(calibration):
             if seen.ends[number] > len(found.calls):
                 with suppress(_Enough):
@@ -143,7 +143,7 @@ def call(model: Callable[..., object], batch: object, name: str) -> object:
 
 
 @contextmanager
-def _forwards(watched: Mapping[nn.Module, Callable]) -> Iterator[None]:
+def instead(watched: Mapping[nn.Module, Callable]) -> Iterator[None]:
     """Modules with other ``forward`` functions for a while: these see what hooks in front have made of the inputs."""
     own = {module: module.__dict__.get("forward") for module in watched}
     for module, forward in watched.items():
