@@ -110,7 +110,7 @@ class Requantiser(wiring.Component):
         return m
 
     def _keep_table(self, m: Module, memory: WideMemory) -> None:
-        """In the same memory, behind the multipliers: from where its addresses' top bit is set."""
+        """Behind the multipliers, from where the top bit of the memory's addresses is set."""
         with m.If(self.table_en):
             m.d.comb += [memory.write_en.eq(1), memory.write_address[-1].eq(1)]
         with m.If(self.table_unit_en):
