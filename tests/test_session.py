@@ -57,6 +57,30 @@ def test_results_are_those_of_the_original_but_for_rounding(name, tmp_path):
     assert found[0].dtype == wanted[0].dtype and found[0].shape == wanted[0].shape
 
 
+def test_a_chain_is_compressed_for_what_the_ones_before_give(monkeypatch):
+    """And is told what they would give in float; compressed alone, it is not."""
+    from permfc.graph import compressing
+
+    given, compress = [], compressing.compress
+
+    def noting(network, bits, samples, *more, reference, **named):
+        given.append((samples, reference))
+        return compress(network, bits, samples, *more, reference=reference, **named)
+
+    monkeypatch.setattr(compressing, "compress", noting)
+    made = compressed(model("softmax"))
+    first = made.chains["fc1"].predict(SAMPLES)
+    (x, nothing), (now, before) = given
+    np.testing.assert_array_equal(x, SAMPLES)
+    np.testing.assert_allclose(now, softmax(first), atol=1e-6)
+    np.testing.assert_allclose(before, softmax(SAMPLES @ W1.T + B1), atol=1e-6)
+    assert nothing is None and not np.array_equal(now, before)
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+
+
 def test_a_session_is_used_like_onnxruntimes(network):
     session = permfc.Session(network, check=True)
     value, = session.get_inputs()
@@ -86,10 +110,13 @@ def test_clipped_inputs_of_several_runs_are_joined():
 
 
 def test_every_chains_error_is_told(network):
-    chains, rows = {"fc1": (W1, B1), "fc2": (W2, B2)}, original(model("softmax", outputs=("a",)), {"x": SAMPLES})[0]
-    for (name, (weight, bias)), x in zip(chains.items(), (SAMPLES, rows), strict=True):
-        assert network.figures[name].error == pytest.approx(relative_error([network.chains[name].predict(x)], [x @ weight.T + bias]), rel=1e-3)
-        assert 0 < network.figures[name].error < 0.02 and network.figures[name].clipped == network.chains[name].clipped_share(x)
+    """With what the chains before have done to its inputs."""
+    first = network.chains["fc1"].predict(SAMPLES)
+    inputs, before = {"fc1": SAMPLES, "fc2": softmax(first)}, {"fc1": SAMPLES, "fc2": softmax(SAMPLES @ W1.T + B1)}
+    for name, weight, bias in (("fc1", W1, B1), ("fc2", W2, B2)):
+        chain, figures = network.chains[name], network.figures[name]
+        assert figures.error == pytest.approx(relative_error([chain.predict(inputs[name])], [before[name] @ weight.T + bias]), rel=1e-3)
+        assert 0 < figures.error < 0.02 and figures.clipped == chain.clipped_share(inputs[name])
 
 
 def test_the_simulated_engine_gives_the_golden_models_results(network):

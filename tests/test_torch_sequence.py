@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from permfc.errors import InputError
+from permfc.importers.float_network import FloatNetwork
+from permfc.network import Network
+from torch_cases import quick_compress
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
 import permfc.torch  # noqa: E402
-from permfc.torch import offloading  # noqa: E402
+from permfc.torch import compressing  # noqa: E402
 from permfc.torch.dense import units  # noqa: E402
 from permfc.torch.recording import record, rows_now  # noqa: E402
 from permfc.torch.sensitivity import sensitivities  # noqa: E402
@@ -55,18 +58,24 @@ def seeded(short_search: None) -> None:
     torch.manual_seed(0)
 
 
-def error(model: nn.Module, x: torch.Tensor, **options: object) -> float:
-    offloaded = permfc.torch.offload(model, samples(1200, x.shape[1]).split(300), **options)
+def test_a_layer_gets_what_the_ones_before_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is told what they would give in float."""
+    model, x, given = Deep(), samples(90, 48).split(30), []
+
+    def compress(network: FloatNetwork, bits: float, calibration: np.ndarray, *engine: object, reference: np.ndarray | None = None) -> Network:
+        given.append((calibration, reference))
+        return quick_compress(network, bits, calibration)
+
+    monkeypatch.setattr(compressing, "compress", compress)
+    offloaded = permfc.torch.offload(model, x)
+    everything, kept = torch.cat(x), ~compressing.held_out(90)
     with torch.no_grad():
-        return float((offloaded(x) - model(x)).norm() / model(x).norm())
-
-
-def test_later_layers_make_up_for_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x = Deep(), samples(500, 48, seed=5)
-    monkeypatch.setattr(offloading, "sensitivities", lambda *arguments: None)
-    told = error(model, x, bits=3.0)
-    monkeypatch.setattr(offloading, "rows_now", lambda *arguments: None)
-    assert told < 0.95 * error(model, x, bits=3.0)
+        wanted = nn.functional.leaky_relu(2 * model.layers[0](everything))
+        found = nn.functional.leaky_relu(2 * offloaded.module.layers[0](everything))
+    np.testing.assert_array_equal(given[0][0], everything[kept])
+    assert given[0][1] is None and not torch.equal(wanted, found)
+    np.testing.assert_allclose(given[1][0], found[kept], rtol=1e-6)
+    np.testing.assert_allclose(given[1][1], wanted[kept], rtol=1e-6)
 
 
 def test_bits_go_where_errors_matter() -> None:
