@@ -9,12 +9,8 @@ The loss is that of the last tenth of the text, which neither training nor calib
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
-
 import char_gpt_model as gpt
-import torch
+from arguments import Parser
 from costs import print_costs
 from rich.console import Console
 
@@ -26,19 +22,13 @@ CALIBRATION_WINDOWS = 32
 
 def main() -> None:
     """Compress, measure, generate."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("PERMFC_DATA"), help="folder with the model and the text")
-    parser.add_argument("--bits", type=float, default=3.0, help="most bits a weight, everything stored included")
-    parser.add_argument("--device", default="golden", help="golden, sim, sim:..., serial:...")
+    parser = Parser(__doc__, "the model and the text", 3.0)
     parser.add_argument("--characters", type=int, default=50, help="how many to generate")
     parser.add_argument("--no-loss", action="store_true", help="do not measure the loss on the held-out text")
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("give --data DIR, or set PERMFC_DATA")
-    torch.set_num_threads(1)
+    options = parser.options()
     console = Console()
-    model = gpt.load(Path(options.data) / "trained" / "gpt_shakespeare_128.npz")
-    text = (Path(options.data) / "text" / "tinyshakespeare.txt").read_text(encoding="utf-8")
+    model = gpt.load(options.data / "trained" / "gpt_shakespeare_128.npz")
+    text = (options.data / "text" / "tinyshakespeare.txt").read_text(encoding="utf-8")
     cut = int(TRAINING_SHARE * len(text))
     training = gpt.windows(model, text[:cut])
     calibration = training[::len(training) // CALIBRATION_WINDOWS, :-1]

@@ -9,13 +9,9 @@ DIR holds ``clinc150/clinc150_texts.json.gz`` with its embeddings and ``trained/
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
-
 import minilm_model as minilm
 import numpy as np
-import torch
+from arguments import Parser
 from costs import print_costs
 from rich.console import Console
 
@@ -26,25 +22,19 @@ BATCH = 32
 
 def main() -> None:
     """Compress, and classify sentences."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("PERMFC_DATA"), help="folder with sentences and classifier")
-    parser.add_argument("--bits", type=float, default=3.0, help="most bits a weight, everything stored included")
-    parser.add_argument("--device", default="golden", help="golden, sim, sim:..., serial:...")
+    parser = Parser(__doc__, "sentences and classifier", 3.0)
     parser.add_argument("--calibrate", type=int, default=1000, help="how many training sentences calibrate")
     parser.add_argument("--every", type=int, default=5, help="take every so manieth test sentence")
     parser.add_argument("--sentences", type=int, help="most test sentences")
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("give --data DIR, or set PERMFC_DATA")
-    torch.set_num_threads(1)
+    options = parser.options()
     console = Console()
     model = minilm.Embedder()
-    training, test, labels = minilm.clinc150(Path(options.data) / "clinc150")
+    training, test, labels = minilm.clinc150(options.data / "clinc150")
     chosen = slice(None, None if options.sentences is None else options.sentences * options.every, options.every)
     known = training[::len(training) // options.calibrate][:options.calibrate]
     compressed = offload(model, model.batches(known, BATCH), bits=options.bits, device=options.device)
     console.print(compressed.layers)
-    with np.load(Path(options.data) / "trained" / "clinc150_minilm_384.npz") as head:
+    with np.load(options.data / "trained" / "clinc150_minilm_384.npz") as head:
         weight, bias = head["0_weight"], head["0_bias"]
     wanted = minilm.embeddings(model, test[chosen], BATCH)
     costs = []

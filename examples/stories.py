@@ -9,12 +9,9 @@ Calibration uses what the float model writes itself. The story of the float mode
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
-
 import stories_model as stories
 import torch
+from arguments import Parser
 from costs import print_costs
 from rich.console import Console
 
@@ -38,22 +35,15 @@ def sampled(model: stories.Stories, seed: int, count: int) -> torch.Tensor:
 
 def main() -> None:
     """Compress, and tell a story."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("PERMFC_DATA"), help="folder with the model and its tokenizer")
-    parser.add_argument("--bits", default="dense8", help="most bits a weight, or dense8 for int8 weights everywhere")
-    parser.add_argument("--device", default="golden", help="golden, sim, sim:..., serial:...")
+    parser = Parser(__doc__, "the model and its tokenizer", "dense8")
     parser.add_argument("--tokens", type=int, default=100, help="how many to generate")
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("give --data DIR, or set PERMFC_DATA")
-    torch.set_num_threads(1)
+    options = parser.options()
     console = Console()
-    folder = Path(options.data) / "text"
+    folder = options.data / "text"
     model = stories.load(folder / "stories260K.bin")
     vocabulary = stories.pieces(folder / "tok512.bin", model.sizes.vocabulary)
     calibration = [sampled(model, seed, CALIBRATION_TOKENS) for seed in range(CALIBRATION_STORIES)]
-    bits = "dense8" if options.bits == "dense8" else float(options.bits)
-    compressed = offload(model, calibration, bits=bits, device=options.device)
+    compressed = offload(model, calibration, bits=options.bits, device=options.device)
     console.print(compressed.layers)
     costs = []
     with compressed:

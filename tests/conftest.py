@@ -53,3 +53,11 @@ def data_folder() -> Path:
 def no_trial(monkeypatch) -> None:
     """HDF5 files are not tried in a process of their own first, which takes longer than most tests."""
     monkeypatch.setattr("permfc.importers.keras_weights.survive", lambda path, content: None)
+
+
+@pytest.fixture
+def short_search(monkeypatch) -> None:
+    """The search for classes, which has tests of its own, has less patience: nothing changes where all weights are int8, and little elsewhere."""
+    monkeypatch.setattr("permfc.compression.allocation.CLASS_COUNTS", ())
+    monkeypatch.setattr("permfc.compression.allocation._SEARCH_STEPS", 6)
+    monkeypatch.setattr("permfc.compression.classes._MOST_REPEATS", 0)

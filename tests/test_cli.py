@@ -15,6 +15,7 @@ from networks import random_network
 from permfc import image
 from permfc.config import EngineConfig
 from permfc.image import model_file
+from permfc.network import Kind
 from permfc_cli import console
 
 ENGINE = ["--lanes", "4", "--bus-bits", "32", "--block-outputs", "64", "--features", "64"]
@@ -59,6 +60,7 @@ def test_help_has_an_example(command: str) -> None:
     assert f"permfc {command}" in " ".join(succeed(command, "--help").output.split())
 
 
+@pytest.mark.usefixtures("short_search")
 def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
     result = succeed("compress", float_model, "-o", out, "--bits", 7, "--calibrate", inputs_file, "--json")
@@ -70,6 +72,7 @@ def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_fi
     assert figures["image_bytes"] == len(image.pack(network, EngineConfig()))
 
 
+@pytest.mark.usefixtures("short_search")
 def test_clipped_inputs_are_told(float_model: Path, network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", 100.0 * np.load(inputs_file))
     shown = succeed("simulate", network_file, "--input", tmp_path / "wide.npy", *ENGINE)
@@ -79,6 +82,17 @@ def test_clipped_inputs_are_told(float_model: Path, network_file: Path, inputs_f
     assert "Without --calibrate, inputs are assumed to lie in -1..1" in " ".join(without.stderr.split())
 
 
+@pytest.mark.parametrize(("bits", "lost"), [(1.8, True), (4, False)])
+def test_layers_without_weights_are_told(bits: float, lost: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "head.npz", fc_weight=rng.standard_normal((10, 64)).astype(np.float32))
+    np.save(tmp_path / "x.npy", rng.standard_normal((40, 64)))
+    said = succeed("compress", tmp_path / "head.npz", "-o", tmp_path / "net.safetensors", "--bits", bits, "--calibrate", tmp_path / "x.npy").stderr
+    assert ("Warning: With so few bits fc keeps none of its weights and gives the same results for every input: ask for more bits a weight"
+            in " ".join(said.split())) == lost
+
+
+@pytest.mark.usefixtures("short_search")
 def test_compress_prints_a_table(float_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
     assert "bits a weight" in succeed("compress", float_model, "-o", out, "--bits", 7).stdout
@@ -122,6 +136,16 @@ def test_pack_writes_the_image_of_the_engine(network_file: Path, tmp_path: Path)
 def test_pack_takes_a_device(network_file: Path, tmp_path: Path) -> None:
     figures = json.loads(succeed("pack", network_file, "-o", tmp_path / "net.img", "--device", "up5k", "--levels", 16, "--json").stdout)
     assert figures["bus_bits"] == 16
+
+
+@pytest.mark.usefixtures("short_search")
+def test_a_network_compressed_for_a_device_is_packed_for_it(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
+    network = tmp_path / "small.safetensors"
+    model_file.save(random_network(0, (40, 10), kinds=[Kind.DENSE8]), network)
+    said = fail("pack", network, "-o", tmp_path / "net.img", "--device", "up5k")
+    assert "levels >= 16, but this one has 8: compress it again for this engine (--levels 8), or" in said
+    succeed("compress", float_model, "-o", network, "--bits", 4, "--levels", 8, "--calibrate", inputs_file)
+    succeed("pack", network, "-o", tmp_path / "net.img", "--device", "up5k")
 
 
 def test_pack_names_the_limit_and_writes_nothing(network_file: Path, tmp_path: Path) -> None:

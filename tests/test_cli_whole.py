@@ -54,6 +54,34 @@ def test_run_gives_the_originals_results(folder):
     np.testing.assert_array_equal(np.load(folder / "y.npz")["y"], np.load(folder / "y.npy"))
 
 
+def test_every_chains_error_is_told(folder):
+    told = json.loads((folder / "said.json").read_text())
+    assert list(told["figures"]) == ["fc1", "fc2"] and all(0 < found["error"] < 0.02 for found in told["figures"].values())
+    shown = " ".join(succeed("info", folder / "net").stdout.split())
+    for name, shape in (("fc1", "16 > 24"), ("fc2", "24 > 8")):
+        assert f"{name} {shape} {told['figures'][name]['error']:.2%} {told['figures'][name]['clipped']:.1%}" in shown
+
+
+CLIPPED = "of the values that reach chain fc1 with {} are outside of the range that the network was compressed for, and are clipped"
+
+
+@pytest.mark.parametrize("command", [["run", "--device", "golden"], ["compare", "--chain", "fc1"], ["simulate"], ["simulate", "--chain", "fc1"]],
+                         ids=" ".join)
+def test_clipped_inputs_are_told_with_their_chain(folder, tmp_path, command):
+    for path, told in ((saved(tmp_path, 100 * SAMPLES[:2]), True), (folder / "x.npy", False)):
+        said = succeed(command[0], folder / "net", "-i", path, *command[1:])
+        assert (CLIPPED.format(path) in " ".join(said.stderr.split())) == told
+    if command[0] == "run":
+        assert "clipped" in said.stdout
+
+
+def test_clipped_calibration_is_told_with_its_chain(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("permfc_cli.clipping._MOST_CLIPPED", -1.0)
+    said = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy",
+                   "--per-layer", folder / "kinds.json")
+    assert CLIPPED.format(folder / "x.npy") in " ".join(said.stderr.split())
+
+
 def test_skipped_layers_stay(folder, tmp_path):
     shown = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy", "--skip", "fc1",
                     "--per-layer", folder / "kinds.json").stdout
@@ -78,10 +106,15 @@ def test_mistakes(folder, tmp_path):
     (tmp_path / "z.npz").write_bytes(b"PK nothing")
     assert "z.npz is not a file that numpy.savez wrote" in fail("run", folder / "net", "--device", "golden", "-i", tmp_path / "z.npz")
     assert "must have the shape [n, 16], not [40, 3]" in fail("run", folder / "net", "--device", "golden", "-i", saved(tmp_path, SAMPLES[:, :3]))
+    empty, wrong = saved(tmp_path, SAMPLES[:0], "empty.npy"), saved(tmp_path, np.full((2, 16), np.nan, np.float32), "nan.npy")
+    assert "empty.npy holds no input: give it one row or more" in fail("run", folder / "net", "--device", "golden", "-i", empty)
+    for command in (["simulate"], ["compare", "--chain", "fc1"]):
+        assert "empty.npy holds no input that reaches chain fc1: give it" in fail(command[0], folder / "net", "-i", empty, *command[1:])
+        assert "Chain 'fc1': Input must be finite, but feature 0 of sample 0 is nan" in fail(command[0], folder / "net", "-i", wrong, *command[1:])
     assert "No chain of" in fail("compress", model, "-o", out, "--calibrate", x, "--bits", 0.1)
     assert "is written for one chain of a network: choose it with --chain" in fail(
         "simulate", folder / "net", "-i", x, "--waves", tmp_path / "w.vcd")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.npy", "z.npz"]  # nothing half-written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.npy", "nan.npy", "wrong.npy", "z.npz"]  # nothing half-written
 
 
 def test_a_network_file_is_no_model_file(folder):
@@ -89,9 +122,9 @@ def test_a_network_file_is_no_model_file(folder):
         model_file.load(folder / "net")
 
 
-def saved(tmp_path, array):
-    np.save(tmp_path / "wrong.npy", array)
-    return tmp_path / "wrong.npy"
+def saved(tmp_path, array, name="wrong.npy"):
+    np.save(tmp_path / name, array)
+    return tmp_path / name
 
 
 def test_several_results_go_to_an_archive(tmp_path):

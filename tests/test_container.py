@@ -80,5 +80,6 @@ def test_other_files_are_refused(tmp_path):
         with pytest.raises(FormatError, match="is damaged or not a network file"):
             load_container(tmp_path / "cut", "onnx")
     (tmp_path / "text").write_bytes(b"text")
-    with pytest.raises(FormatError, match="is not a network file: compress a whole network"):
-        load_container(tmp_path / "text", "onnx")
+    for kind, maker in (("onnx", "`permfc compress MODEL -o NAME`, where NAME does not end in .safetensors,"), ("torch", "permfc.torch.save")):
+        with pytest.raises(FormatError, match=f"text is not a network file: make one with {maker} first$"):
+            load_container(tmp_path / "text", kind)

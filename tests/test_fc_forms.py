@@ -52,6 +52,7 @@ def check(nodes, constants, shape=FLAT, layers=1, **given):
     ([node("Einsum", "x w1", "y", equation="...i,oi->...o")], LAYERS, TOKENS),
     ([microsoft("FusedMatMul", "x w1", "y", transB=1, alpha=0.5)], LAYERS, TOKENS),
     ([microsoft("FusedGemm", "x w1 b1", "y", transB=1, activation="LeakyRelu", activation_alpha=0.2)], LAYERS, FLAT),
+    ([microsoft("FusedGemm", "x w1 b1", "y", transB=1, activation="Relu"), node("Neg", "x", "unused")], LAYERS, FLAT),  # as many nodes as before
 ])
 def test_forms(nodes, constants, shape):
     part = check(nodes, constants, shape)

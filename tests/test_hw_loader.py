@@ -138,7 +138,7 @@ class Surroundings:
     def set_busy(self, ctx, number: int, busy: bool) -> None:
         self.busy[number] = busy
         ctx.set(self.loader.assign[number].ready, not busy)
-        ctx.set(self.loader.groups_idle, not any(self.busy))
+        ctx.set(self.loader.tables_complete, not any(self.busy))
 
     async def control(self, ctx) -> None:
         rounds = self.loader.rounds
@@ -170,7 +170,7 @@ class Surroundings:
         was_idle, emitting = 1, False
         while len(self.writes) < len(self.program.writes):
             _, _, address, data, lanes, word, idle, round_valid, last, emitted, *enabled = await ctx.tick().sample(
-                loader.address, loader.word_data, loader.word_en, loader.word, loader.groups_idle,
+                loader.address, loader.word_data, loader.word_en, loader.word, loader.tables_complete,
                 loader.rounds.valid, loader.rounds.payload.last, loader.emitted, *enables.values())
             names = [name for name, on in zip(enables, enabled, strict=True) if on]
             assert len(names) + lanes.bit_count() <= 1
@@ -214,7 +214,7 @@ def test_headers(bus_bits):
     seen = []
 
     async def feed(ctx) -> None:
-        ctx.set(loader.groups_idle, 1)
+        ctx.set(loader.tables_complete, 1)
         await stream_put(ctx, loader.orders, program.orders)
 
     async def words_in(ctx) -> None:

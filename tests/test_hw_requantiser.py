@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hw_bench import run_bench
 from permfc.config import EngineConfig
 from permfc.format import MAX_SHIFT
+from permfc_hw.function_table import UNITS
 from permfc_hw.requantiser import Requantiser
 
 MULTIPLIERS = (0, 1, 2, 3, 2**8, 2**15 - 1, 2**15, 2**15 + 1, 2**16 - 2, 2**16 - 1)
@@ -117,6 +118,44 @@ def test_random_totals_with_gaps(seed, bus_bits):
             values = await run_block(ctx, box, cases, emission(shift, relu), rng.choice([0, 0, 1, 4], count).tolist())
             assert [value for value, _, _ in values] == [requantise(total, multiplier, shift, relu) for total, multiplier in cases]
             assert {late for _, _, late in values} == {box.latency}
+
+    run_bench(box, bench)
+
+
+@pytest.mark.parametrize("bus_bits", [64, 128, 256, 512])
+@pytest.mark.parametrize("block_outputs", [16, 128, 512])
+def test_a_table_is_kept_beside_the_multipliers(bus_bits, block_outputs):
+    """Neither loses what the other gets."""
+    box = Requantiser(EngineConfig(lanes=4, bus_bits=bus_bits, block_outputs=block_outputs))
+    rng = np.random.default_rng(bus_bits)
+    cases = [(int(rng.integers(-1000, 1000)), int(rng.integers(2**16))) for _ in range(block_outputs)]
+    expected = [requantise(total, multiplier, 18, False) for total, multiplier in cases]
+    table = rng.bytes(2 * UNITS)
+
+    async def read(ctx, box: Requantiser) -> bytes:
+        units = []
+        ctx.set(box.table_unit_en, 1)
+        for number in range(UNITS):
+            ctx.set(box.table_unit, number)
+            ctx.set(box.output, number % 5)
+            await ctx.tick()
+            units.append(ctx.get(box.table_unit_data))
+        ctx.set(box.table_unit_en, 0)
+        return np.array(units, "<u2").tobytes()
+
+    async def bench(ctx) -> None:
+        values = await run_block(ctx, box, cases, emission(18), [0] * len(cases))
+        size = bus_bits // 8
+        ctx.set(box.table_en, 1)
+        for number in range(len(table) // size):
+            ctx.set(box.multipliers_address, number)
+            ctx.set(box.multipliers_data, int.from_bytes(table[number * size:(number + 1) * size], "little"))
+            await ctx.tick()
+        ctx.set(box.table_en, 0)
+        for _ in range(2):
+            assert await read(ctx, box) == table
+            values += await run_block(ctx, box, cases, emission(18), [0] * len(cases))
+        assert [value for value, _, _ in values] == 3 * expected
 
     run_bench(box, bench)
 

@@ -256,10 +256,12 @@ LARGE = random_network(0, (40, 100), block_outputs=100, kinds=[Kind.DENSE8])
 
 @pytest.mark.parametrize(("config", "message"), [
     ({"features": 32}, r"needs an engine with features >= 100, but this one has 32: an EngineConfig with features=128 would fit \(--features 128\)"),
-    ({"block_outputs": 64}, r"block_outputs >= 100, but this one has 64: an EngineConfig with block_outputs=128 would fit \(--block-outputs 128\)"),
-    ({"levels": 8}, r"needs an engine with levels >= 16, but this one has 8: an EngineConfig with levels=16 would fit"),
+    ({"block_outputs": 64}, r"block_outputs >= 100, but this one has 64: compress it again for this engine \(--block-outputs 64\), or "
+                            r"an EngineConfig with block_outputs=128 would fit \(--block-outputs 128\)"),
+    ({"levels": 8}, r"needs an engine with levels >= 16, but this one has 8: compress it again for this engine \(--levels 8\), or "
+                    r"an EngineConfig with levels=16 would fit \(--levels 16\)$"),
     ({"accumulator_bits": 16}, r"needs an engine with accumulator_bits >= \d+, but this one has 16: an EngineConfig with accumulator_bits=\d+ would"),
-    ({"features": 32, "levels": 8}, r"an EngineConfig with features=128, levels=16 would fit"),
+    ({"features": 32, "levels": 8}, r"but this one has 32: an EngineConfig with features=128, levels=16 would fit"),
 ])
 def test_an_engine_that_is_too_small(config, message):
     with pytest.raises(ConfigError, match=message):
@@ -290,6 +292,7 @@ def test_an_engine_without_tables():
 def test_segments_that_a_lane_cannot_hold():
     network = longest_sparse(3, 100)
     with pytest.raises(ConfigError, match=r"A sparse segment of features 0 to 2 in layer 0 takes 100 bytes, but a lane of this engine holds 64: "
+                                          r"compress it again for this engine \(--block-outputs 128\), or "
                                           r"an EngineConfig with block_outputs=256 would fit \(--block-outputs 256\)"):
         pack(network, EngineConfig(block_outputs=128))
     assert required(network)["block_outputs"] == 256

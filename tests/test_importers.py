@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -137,6 +138,15 @@ def test_missing_torch_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ToolError, match=r"Reading .*net\.pt needs torch: pip install 'permfc\[train\]'"):
         load_model(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("package", ["permfc.torch", "permfc.train"])
+def test_packages_that_need_torch_say_how_to_install_it(package, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(package)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match=rf"^{package} needs torch, which is missing; run: pip install 'permfc\[train\]'$"):
+        import_module(package)
 
 
 def test_inputs_are_checked():

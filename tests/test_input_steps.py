@@ -86,10 +86,10 @@ def test_an_input_that_is_often_zero_stays_zero():
 def test_offsets_go_into_the_bias():
     network, x = head(20, bias=0.5), signed(50, 20) + 3.0
     steps = InputSteps(0.125, np.full(20, 8, np.uint8), np.arange(20, dtype=np.int16))
-    moved, rest = without_offsets(network, x, steps)
+    moved, (rest, nothing) = without_offsets(network, (x, None), steps)
     np.testing.assert_allclose(rest, x - 0.25 * np.arange(20), rtol=1e-6)
     np.testing.assert_allclose(moved.predict(rest), network.predict(x), atol=1e-5)
-    assert without_offsets(network, x, InputSteps(0.125))[0] is network
+    assert nothing is None and without_offsets(network, (x,), InputSteps(0.125))[0] is network
 
 
 def test_made_up_inputs_have_one_step():

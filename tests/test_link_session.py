@@ -252,6 +252,9 @@ def test_names_of_devices() -> None:
     }.items():
         with pytest.raises(ConfigError, match=message):
             permfc.open(name)
+    for name in (None, 3):
+        with pytest.raises(ConfigError, match=f"^The name of a device must be a text such as golden, sim or serial:PORT, not {name}$"):
+            permfc.open(name)
     for wrong in ({"timeout": -1}, {"timeout": 0}, {"margin": float("inf")}):
         with pytest.raises(ConfigError, match="of a serial device must be a positive number of seconds, not"):
             permfc.open("serial:/dev/null", **wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ pytest.importorskip("onnxruntime")
 
 import permfc  # noqa: E402
 from graph_cases import graph, node, original, values  # noqa: E402
-from permfc.errors import FormatError, InputError, ModelError, ToolError  # noqa: E402
+from permfc.errors import FormatError, InputError, LinkError, ModelError, ToolError  # noqa: E402
 from permfc.graph.running import run_samples  # noqa: E402
 from permfc.graph.values import relative_error, share_equal  # noqa: E402
 from permfc.graph.whole import WholeNetwork  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("short_search")
 
 W1, B1, W2, B2 = values(24, 16), values(24), values(8, 24), values(8)
 LAYERS = {"fc1.weight": W1, "b1": B1, "fc2.weight": W2, "b2": B2}
@@ -54,6 +57,30 @@ def test_results_are_those_of_the_original_but_for_rounding(name, tmp_path):
     assert found[0].dtype == wanted[0].dtype and found[0].shape == wanted[0].shape
 
 
+def test_a_chain_is_compressed_for_what_the_ones_before_give(monkeypatch):
+    """And is told what they would give in float; compressed alone, it is not."""
+    from permfc.graph import compressing
+
+    given, compress = [], compressing.compress
+
+    def noting(network, bits, samples, *more, reference, **named):
+        given.append((samples, reference))
+        return compress(network, bits, samples, *more, reference=reference, **named)
+
+    monkeypatch.setattr(compressing, "compress", noting)
+    made = compressed(model("softmax"))
+    first = made.chains["fc1"].predict(SAMPLES)
+    (x, nothing), (now, before) = given
+    np.testing.assert_array_equal(x, SAMPLES)
+    np.testing.assert_allclose(now, softmax(first), atol=1e-6)
+    np.testing.assert_allclose(before, softmax(SAMPLES @ W1.T + B1), atol=1e-6)
+    assert nothing is None and not np.array_equal(now, before)
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+
+
 def test_a_session_is_used_like_onnxruntimes(network):
     session = permfc.Session(network, check=True)
     value, = session.get_inputs()
@@ -65,6 +92,31 @@ def test_a_session_is_used_like_onnxruntimes(network):
         ("fc1", 40, None, "predicted", 0), ("fc2", 40, None, "predicted", 0)]
     assert all(run.bytes > 0 for run in runs.values())
     session.close()
+
+
+def test_clipped_inputs_are_counted(network):
+    with permfc.Session(network) as session:
+        session.run(None, {"x": SAMPLES})
+        assert session.last_run["fc1"].clipped < 0.01
+        session.run(None, {"x": 100 * SAMPLES})
+        assert session.last_run["fc1"].clipped == network.chains["fc1"].clipped_share(100 * SAMPLES) > 0.9
+
+
+def test_clipped_inputs_of_several_runs_are_joined():
+    fixed, x = compressed(model("softmax", batch=20)), np.concatenate([SAMPLES[:20], 100 * SAMPLES[:20]])
+    with permfc.Session(fixed) as session:
+        _, (run, _) = run_samples(session, x)
+    assert run.samples == 40 and run.clipped == pytest.approx(fixed.chains["fc1"].clipped_share(x))
+
+
+def test_every_chains_error_is_told(network):
+    """With what the chains before have done to its inputs."""
+    first = network.chains["fc1"].predict(SAMPLES)
+    inputs, before = {"fc1": SAMPLES, "fc2": softmax(first)}, {"fc1": SAMPLES, "fc2": softmax(SAMPLES @ W1.T + B1)}
+    for name, weight, bias in (("fc1", W1, B1), ("fc2", W2, B2)):
+        chain, figures = network.chains[name], network.figures[name]
+        assert figures.error == pytest.approx(relative_error([chain.predict(inputs[name])], [before[name] @ weight.T + bias]), rel=1e-3)
+        assert 0 < figures.error < 0.02 and figures.clipped == chain.clipped_share(inputs[name])
 
 
 def test_the_simulated_engine_gives_the_golden_models_results(network):
@@ -83,12 +135,28 @@ def test_the_simulated_engine_gives_the_golden_models_results(network):
     (None, {"x": SAMPLES[:, :3]}, r"Input 'x' must have the shape \[batch, 16\], not \[40, 3\]"),
     (None, {"x": np.array([["a"] * 16])}, r"Input 'x' must be float32, not <U1"),
     (None, {"x": np.full((1, 16), np.nan, np.float32)}, r"Chain 'fc1': Input must be finite"),
+    ("y", {"x": SAMPLES}, r"^Names of outputs must be a list of texts, or None for all, not 'y'$"),
+    (3, {"x": SAMPLES}, r"^Names of outputs must be a list of texts, or None for all, not 3$"),
     (None, {"x": [[1, 2], [3]]}, r"Input 'x' is no array: "),
     (None, SAMPLES, r"Inputs must be a mapping of names to arrays, here x, not ndarray"),
 ])
 def test_unusable_inputs(network, names, feeds, text):
     with permfc.Session(network) as session, pytest.raises(InputError, match=text):
         session.run(names, feeds)
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_closed_session_refuses(network, rows):
+    session = permfc.Session(network)
+    session.close()
+    with pytest.raises(LinkError, match=r"^The session is closed; open it again$"):
+        session.run(None, {"x": SAMPLES[:rows]})
+
+
+@pytest.mark.parametrize("given", [3, None])
+def test_what_is_no_network_is_refused(given):
+    with pytest.raises(ModelError, match=rf"^A session runs a WholeNetwork or the path of its file, not {type(given).__name__}: make one"):
+        permfc.Session(given)
 
 
 def test_no_rows_give_no_results(network):
@@ -103,6 +171,14 @@ def test_a_model_exported_for_a_fixed_number_of_samples_runs_on_any(network):
     assert results[0].shape == (40, 8) and [run.samples for run in runs] == [42, 42]
     with permfc.Session(network) as session:
         assert relative_error(results, run_samples(session, SAMPLES)[0]) < 0.05
+
+
+def test_results_without_samples_are_not_joined():
+    nodes = [*GRAPHS["relu"], node("ReduceMean", "y", "mean", keepdims=0)]
+    with permfc.Session(compressed(graph(nodes, LAYERS, {"x": [20, 16]}, ("y", "mean")))) as session:
+        assert run_samples(session, SAMPLES[:20])[0][1].shape == ()
+        with pytest.raises(InputError, match=r"^Output 'mean' has no row for each sample, so that those of 2 runs cannot be joined: give as many"):
+            run_samples(session, SAMPLES)
 
 
 def test_several_inputs_are_given_by_name():
@@ -163,9 +239,34 @@ def test_single_layers_get_what_was_chosen_for_them(network):
         permfc.compress_graph(model("softmax"), SAMPLES, BITS, per_layer={"fc9": 3})
 
 
-def test_no_samples():
-    with pytest.raises(InputError, match=r"There is no sample in these inputs"):
-        permfc.compress_graph(model(), SAMPLES[:0], BITS)
+@pytest.mark.parametrize(("bits", "choice", "text"), [
+    (BITS, "dense9", r"^Layer fc2 must have a number of bits or one of the kinds prefix, sparse, dense8, not 'dense9'$"),
+    (BITS, "dense8", r"^Layer fc2 cannot be dense8 on an engine with 8 levels: that takes 16$"),
+    ("dense8", "prefix", r"^Layer fc1 cannot be dense8 on an engine with 8 levels: that takes 16$"),
+])
+def test_a_kind_that_no_layer_can_have_is_a_mistake(bits, choice, text):
+    with pytest.raises(ModelError, match=text):  # and does not leave the layer on the host
+        permfc.compress_graph(model("softmax"), SAMPLES, bits, per_layer={"fc2": choice}, config=permfc.EngineConfig(levels=8))
+
+
+@pytest.mark.parametrize(("inputs", "text"), [
+    (SAMPLES[:0], r"^There is no sample in these inputs: give one or more$"), ([], r"^There is no batch in these inputs: give one or more$"),
+    (None, r"^Inputs must be an array, a mapping of names to arrays or an iterable of such mappings, not NoneType$"),
+])
+def test_no_samples(inputs, text):
+    with pytest.raises(InputError, match=text):
+        permfc.compress_graph(model(), inputs, BITS)
+
+
+@pytest.mark.parametrize(("given", "more", "text"), [
+    ("net.onnx", {}, r"^model must be a ModelProto, such as onnx\.load gives, not str$"),
+    (model(), {"layers": "fc1"}, r"^layers must be a list of names of layers, not 'fc1'$"),
+    (model(), {"skip": "fc1"}, r"^skip must be a list of names of layers, not 'fc1'$"),
+    (model(), {"config": 8}, r"^config must be an EngineConfig, not 8$"),
+])
+def test_arguments_of_other_kinds_are_refused(given, more, text):
+    with pytest.raises(ModelError, match=text):
+        permfc.compress_graph(given, SAMPLES, BITS, **more)
 
 
 @pytest.mark.parametrize("bits", [0, float("nan"), float("inf"), "dense4"])
@@ -211,17 +312,20 @@ def exchange(parts):
 def rename(parts):
     manifest = json.loads(parts["permfc.json"])
     manifest["description"]["chains"][0] = "other"
+    manifest["description"]["figures"]["other"] = manifest["description"]["figures"].pop("fc1")
     parts["permfc.json"] = json.dumps(manifest).encode()
 
 
-def forget(parts):
+def forget(key, parts):
     manifest = json.loads(parts["permfc.json"])
-    del manifest["description"]["stages"]
+    del manifest["description"][key]
     parts["permfc.json"] = json.dumps(manifest).encode()
 
 
 @pytest.mark.parametrize(("edit", "text"), [
-    (exchange, r"part chain0\.safetensors does not belong to it"), (rename, r"chain 'fc1' is missing"), (forget, r"lacks or misstates 'stages'"),
+    (exchange, r"part chain0\.safetensors does not belong to it"), (rename, r"chain 'fc1' is missing"),
+    (partial(forget, "stages"), r"lacks or misstates 'stages'"),
+    (partial(forget, "figures"), r"lacks or misstates 'figures'"),
 ])
 def test_parts_that_do_not_belong_together_are_refused(network, tmp_path, edit, text):
     network.save(tmp_path / "net")
@@ -233,7 +337,8 @@ def test_parts_that_do_not_belong_together_are_refused(network, tmp_path, edit, 
 def test_a_loaded_network_is_the_saved_one(network, tmp_path):
     network.save(tmp_path / "net")
     loaded = WholeNetwork.load(tmp_path / "net")
-    assert (loaded.inputs, loaded.outputs, loaded.rows, loaded.totals) == (network.inputs, network.outputs, network.rows, network.totals)
+    for told in ("inputs", "outputs", "figures", "rows", "totals"):
+        assert getattr(loaded, told) == getattr(network, told)
     loaded.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "net").read_bytes()
 

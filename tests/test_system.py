@@ -94,6 +94,15 @@ def test_a_table_costs_its_words_and_nothing_else(engine: SimDevice) -> None:
     assert after.beats - before.beats == 2 * words(TABLE_BYTES, engine.identify().bus_bytes)
 
 
+def test_tables_on_the_widest_bus() -> None:
+    """A table is four words, and takes more room than a block's multipliers."""
+    device = sane(EngineConfig(lanes=4, bus_bits=512, block_outputs=16, features=64))
+    network = with_tables(random_network(27, [60, 40, 33, 20], raw=False, tables=False, block_outputs=16), [0, 1, 2])
+    device.load(network)
+    for density in (0.0, 0.1, 1.0):
+        check_run(device, network, random_inputs(28, 60, batch=2, density=density))
+
+
 def test_an_engine_without_tables_does_the_rest_in_the_same_cycles() -> None:
     """Both fresh from a reset: starting an odd number of cycles later may take a cycle or two more or less."""
     network, x = random_network(25, [60, 75, 20], block_outputs=30, tables=False), random_inputs(26, 60)

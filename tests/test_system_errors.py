@@ -67,6 +67,22 @@ def test_bus_error(engine: SimDevice, network: Network, x: np.ndarray, where: st
     check_run(engine, network, x)
 
 
+@pytest.mark.parametrize("words_left", [1, 3])
+def test_bus_error_within_a_function_table(engine: SimDevice, network: Network, x: np.ndarray, words_left: int) -> None:
+    """The next run does not wait for the rest of it."""
+    table = random_table(np.random.default_rng(13))
+    network = dataclasses.replace(network, layers=(dataclasses.replace(network.layers[0], relu=False, table=table), *network.layers[1:]))
+    bus_bytes = engine.identify().bus_bytes
+    first = image_layout(network, bus_bytes).blocks[0]
+    assert first.function_words > words_left
+    engine.load(network)
+    engine.set_fault(error_at=IMAGE_ADDRESS + (first.offset + first.program_words - words_left) * bus_bytes)
+    with pytest.raises(DeviceError, match="error BUS"):
+        engine.run(x)
+    engine.set_fault()
+    check_run(engine, network, x)
+
+
 @pytest.mark.parametrize("where", ["header", "second layer"])
 def test_memory_that_never_answers(engine: SimDevice, network: Network, x: np.ndarray, where: str) -> None:
     bus_bytes = engine.identify().bus_bytes

@@ -18,6 +18,8 @@ from permfc.image import pack
 from permfc.importers import FloatLayer, FloatNetwork
 from permfc.network import InputSteps, Network
 
+pytestmark = pytest.mark.usefixtures("short_search")
+
 DENSE = {"first": "dense8", "second": "dense8"}
 FACTOR = Function("Relu-Mul", lambda x: 0.5 * np.maximum(x, 0))
 FUNCTIONS = [functions.TANH, functions.SIGMOID, functions.GELU, functions.GELU_TANH, functions.SILU, functions.HARD_SWISH, functions.hard_sigmoid(),

@@ -10,7 +10,7 @@ from permfc.importers import FloatNetwork
 from permfc.network import InputSteps, Layer, Network, Segments
 
 
-def quick_compress(network: FloatNetwork, bits: float, calibration: np.ndarray, *engine: int) -> Network:
+def quick_compress(network: FloatNetwork, bits: float, calibration: np.ndarray, *engine: int, reference: np.ndarray | None = None) -> Network:
     """A network of one layer with a scale for every row."""
     if bits < 1:
         raise ModelError(f"Target of {bits:.4g} bits a weight cannot be reached")

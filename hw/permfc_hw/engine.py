@@ -13,7 +13,7 @@ from . import axi, orders, registers
 from .accumulators import Accumulators
 from .activation_store import ActivationStore
 from .adder_tree import AdderTree
-from .function_table import FunctionTable
+from .function_table import FunctionTable, TableCopier, is_copied
 from .lane_group import GROUP_LANES, LaneGroup
 from .loader import Loader
 from .queue import Queue
@@ -64,6 +64,7 @@ class Engine(wiring.Component):
         self.accumulators = Accumulators(config, sum_bits=self.tree.total.shape().width)
         self.requantiser = Requantiser(config)
         self.function_table = FunctionTable(config) if config.tables else None
+        self.table_copier = TableCopier(config) if is_copied(config) else None
         self.store = ActivationStore(config)
         self.registers = Registers(config)
         super().__init__({
@@ -206,10 +207,13 @@ class Engine(wiring.Component):
 
     def _connect_lanes(self, m: Module) -> None:
         loader, control, groups = self.loader, self.round_control, self.groups
+        complete = [group.idle for group in groups]
+        if self.table_copier is not None:
+            complete.append(~self.table_copier.busy)
         connect(m, loader.rounds, control.rounds)
         m.d.comb += [
             loader.fill_half.eq(control.fill_half),
-            loader.groups_idle.eq(Cat(group.idle for group in groups).all()),
+            loader.tables_complete.eq(Cat(complete).all()),
         ]
         for number, group in enumerate(groups):
             connect(m, loader.assign[number], group.assign)
@@ -251,12 +255,33 @@ class Engine(wiring.Component):
         loader = self.loader
         m.submodules.function_table = table
         m.d.comb += [
-            table.words_en.eq(loader.function_en),
-            table.words_address.eq(loader.address),
-            table.words_data.eq(loader.word_data),
             table.result.eq(self.requantiser.coming),
             self.store.replaced.eq(loader.emission.table),
             self.store.replacement.eq(table.entry),
+        ]
+        if self.table_copier is not None:
+            self._connect_table_copier(m, table, self.table_copier)
+        else:
+            m.d.comb += [
+                table.words_en.eq(loader.function_en),
+                table.words_address.eq(loader.address),
+                table.words_data.eq(loader.word_data),
+            ]
+
+    def _connect_table_copier(self, m: Module, table: FunctionTable, copier: TableCopier) -> None:
+        """A table's words come, and are copied, while no totals leave: the multipliers' memory has nothing else to do."""
+        loader, requantiser = self.loader, self.requantiser
+        m.submodules.table_copier = ResetInserter(self.sequencer.flush)(copier)
+        m.d.comb += [
+            requantiser.table_en.eq(loader.function_en),
+            requantiser.table_unit_en.eq(copier.unit_en),
+            requantiser.table_unit.eq(copier.unit),
+            copier.word_en.eq(loader.function_en),
+            copier.word_number.eq(loader.address),
+            copier.unit_data.eq(requantiser.table_unit_data),
+            table.words_en.eq(copier.words_en),
+            table.words_address.eq(copier.words_address),
+            table.words_data.eq(copier.words_data),
         ]
 
     def _connect_store(self, m: Module) -> None:

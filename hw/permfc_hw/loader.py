@@ -56,8 +56,8 @@ class Loader(wiring.Component):
     word : Out(WordWrite)
     assign : Out(stream of Assignment), one a lane group
         Lane p belongs to group ``p % groups``, so that consecutive segments keep all groups' multipliers busy.
-    groups_idle : In(1)
-        All tables are complete.
+    tables_complete : In(1)
+        The tables of all lane groups are complete, and so is the function table.
     rounds : Out(stream of Round)
     fill_half : In(1)
     emission : Out(Emission)
@@ -86,7 +86,7 @@ class Loader(wiring.Component):
             "word_en": Out(config.lanes),
             "word": Out(WordWrite),
             "assign": Out(stream.Signature(Assignment)).array(self.groups),
-            "groups_idle": In(1),
+            "tables_complete": In(1),
             "rounds": Out(stream.Signature(Round(config))),
             "fill_half": In(1),
             "emission": Out(Emission),
@@ -147,7 +147,7 @@ class Loader(wiring.Component):
                 with m.Case(OrderKind.BIASES, OrderKind.MULTIPLIERS, OrderKind.FUNCTION):
                     m.d.comb += ready.eq(~emitting)
                 with m.Case(OrderKind.ROUND):
-                    m.d.comb += ready.eq(self.groups_idle & ~self.rounds.valid)
+                    m.d.comb += ready.eq(self.tables_complete & ~self.rounds.valid)
                 with m.Default():  # nothing of the block before is left to load, since its last round was complete
                     m.d.comb += ready.eq(1)
             return ready

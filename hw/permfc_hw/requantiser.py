@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
+from .function_table import UNIT_BITS, UNITS, is_copied
 from .loader import Emission
 from .memory import WideMemory
 
@@ -17,6 +18,13 @@ PRODUCT_BITS = 48   # int32 * uint16
 COARSE_BITS = 25    # more than any fine shift can bring back into int8
 FINE_BITS = 10      # int8, one bit for rounding, one for overflow
 INT8_MAX = 127
+
+
+def _units(config: EngineConfig) -> int:
+    """Units of the multipliers' memory: with room for a table behind them, if it is to be kept here."""
+    if not is_copied(config):
+        return config.block_outputs
+    return max(config.block_outputs, UNITS) + UNITS
 
 
 def saturate(value: Value, bits: int) -> Value:
@@ -41,6 +49,13 @@ class Requantiser(wiring.Component):
         From the accumulators; ``output`` comes one cycle before its total.
     multipliers_en, multipliers_address, multipliers_data : In
         Bus words of the block's multipliers, unless ``emission`` has one for all.
+    table_en : In(1)
+        The word, by the same number and data, is one of a function table: it is kept behind the multipliers. Only where
+        :func:`~permfc_hw.function_table.is_copied` says so, as all of ``table``.
+    table_unit_en, table_unit : In
+        Reads a unit of the table, in a cycle that needs no multiplier.
+    table_unit_data : Out
+        One cycle later.
     coming : Out(int8)
         The result that ``value`` shows one cycle later.
     value_en, value : Out
@@ -53,7 +68,7 @@ class Requantiser(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        self.multipliers = WideMemory(word_bits=config.bus_bits, unit_bits=16, units=config.block_outputs)
+        self.multipliers = WideMemory(word_bits=config.bus_bits, unit_bits=UNIT_BITS, units=_units(config))
         super().__init__({
             "emission": In(Emission),
             "total_en": In(1),
@@ -63,6 +78,10 @@ class Requantiser(wiring.Component):
             "multipliers_en": In(1),
             "multipliers_address": In(self.multipliers.write_address.shape()),
             "multipliers_data": In(config.bus_bits),
+            "table_en": In(1),
+            "table_unit_en": In(1),
+            "table_unit": In(range(UNITS)),
+            "table_unit_data": Out(UNIT_BITS),
             "coming": Out(signed(8)),
             "value_en": Out(1),
             "value": Out(signed(config.accumulator_bits)),
@@ -78,6 +97,8 @@ class Requantiser(wiring.Component):
             memory.write_data.eq(self.multipliers_data),
             memory.read_address.eq(self.output),
         ]
+        if is_copied(self.config):
+            self._keep_table(m, memory)
         scaled = self._scale(m, Mux(self.emission.shared_mul, self.emission.mul, memory.read_data))
         result = self._clamp(m, self._shift(m, scaled))
         valid, end = Signal(self.latency), Signal(self.latency)
@@ -87,6 +108,14 @@ class Requantiser(wiring.Component):
         with m.Else():
             m.d.comb += [self.value_en.eq(valid[-1]), self.value.eq(result), self.emitted.eq(valid[-1] & end[-1])]
         return m
+
+    def _keep_table(self, m: Module, memory: WideMemory) -> None:
+        """Behind the multipliers, from where the top bit of the memory's addresses is set."""
+        with m.If(self.table_en):
+            m.d.comb += [memory.write_en.eq(1), memory.write_address[-1].eq(1)]
+        with m.If(self.table_unit_en):
+            m.d.comb += memory.read_address.eq(Cat(self.table_unit, Const(0, len(memory.read_address) - len(self.table_unit) - 1), 1))
+        m.d.comb += self.table_unit_data.eq(memory.read_data)
 
     def _scale(self, m: Module, multiplier: Value) -> Signal:
         """Three registers: operands, partial products, product."""

@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
+from permfc.array_files import read_npy
 from permfc.compression import targets
 from permfc.compression.compress import compress as compress_model
 from permfc.errors import InputError, ModelError
 from permfc.image import model_file
+from permfc.importers import FloatNetwork
 from permfc.network import Kind, Network
 from permfc.progress import Progress
 
 from . import console, inputs
+from .clipping import warn_of_clipping
 from .compress_whole import compress_whole, is_whole_network
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
@@ -89,7 +92,7 @@ def compress(
         return
     if skip is not None:
         raise ModelError(f"--skip is for whole networks, whose other layers run on the host: give {out} another ending than .safetensors")
-    samples = inputs.read_array(calibrate) if calibrate else None
+    samples = read_npy(calibrate) if calibrate else None
     source = inputs.read_model(model, layers, kernel)
 
     def made(size: float | str, steps: Progress | None) -> Network:
@@ -99,16 +102,25 @@ def compress(
         if max_drop is None:
             network = made(_size(bits, ratio), steps)
         else:
-            network, drop = targets.smallest_within(source, max_drop, samples, inputs.read_array(labels), lambda size: made(size, None), steps)
+            network, drop = targets.smallest_within(source, max_drop, samples, read_npy(labels), lambda size: made(size, None), steps)
     if max_drop is not None:
         change = f"Loses {drop:.2f}" if drop >= 0 else f"Gains {-drop:.2f}"
         console.messages.print(f"{change} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
     if samples is None:
-        console.messages.print("[bold]Note:[/] Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.", highlight=False)
+        console.note("Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.")
     else:
-        inputs.warn_of_clipping(network, samples, calibrate)
+        warn_of_clipping(network.clipped_share(samples), f"the values in {calibrate}")
+    _warn_of_lost_layers(source, network)
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
+
+
+def _warn_of_lost_layers(source: FloatNetwork, network: Network) -> None:
+    """Print a warning for each layer that kept none of its weights: it gives the same results for every input."""
+    for layer, small in zip(source, network.layers, strict=True):
+        if layer.weight.any() and small.is_empty:
+            console.warn(f"With so few bits {layer.name} keeps none of its weights and gives the same results for every input: "
+                         "ask for more bits a weight, or give it more with --per-layer")
 
 
 def _size(bits: str | None, ratio: float | None) -> float | str:

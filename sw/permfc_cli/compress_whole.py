@@ -14,6 +14,7 @@ from permfc.graph.values import Value
 from permfc.importers import GRAPH_FILES, load_graph
 
 from . import console
+from .clipping import warn_of_clipping
 from .whole import describe, read_samples
 
 
@@ -40,9 +41,11 @@ def compress_whole(model: Path, out: Path, bits: float | str, calibrate: Path | 
         raise InputError(f"Compressing all of {model} takes typical inputs, which show what reaches its layers: give them with --calibrate, "
                          f".npy or, for {', '.join(value.name for value in values)} by name, .npz")
     if calibrate is None:
-        console.messages.print("[bold]Note:[/] Without --calibrate, inputs are drawn from the ranges that the file carries.", highlight=False)
+        console.note("Without --calibrate, inputs are drawn from the ranges that the file carries.")
     with console.progress() as steps:
         network = compress_graph(graph, samples, bits, source=source, layers=layers, skip=skip, per_layer=per_layer,
                                  config=config, progress=steps)
+    for name, figures in network.figures.items():
+        warn_of_clipping(figures.clipped, f"the values that reach chain {name} with {calibrate or 'these inputs'}")
     network.save(out)
     describe(network, str(out), as_json)

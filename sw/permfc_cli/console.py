@@ -9,12 +9,27 @@ from contextlib import contextmanager
 from rich import box
 from rich import progress as rich_progress
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from permfc.progress import Progress
 
 output = Console()
 messages = Console(stderr=True)
+
+
+def note(sentence: str) -> None:
+    """Print what the user should know, on standard error."""
+    _say("Note", sentence)
+
+
+def warn(sentence: str) -> None:
+    """Print what is probably not as the user wants it, on standard error."""
+    _say("Warning", sentence)
+
+
+def _say(what: str, sentence: str) -> None:
+    messages.print(f"[bold]{what}:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

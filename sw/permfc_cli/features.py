@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from permfc.array_files import read_npy
 from permfc.graph.features import FeatureNetwork
 
 from . import console, inputs
@@ -33,7 +34,7 @@ def features(
     """
     check_output(out, model, x)
     network = FeatureNetwork.from_onnx(model, inputs.layer_names(layers))
-    found = network.features(inputs.read_array(x))
+    found = network.features(read_npy(x))
     write_array(out, found)
     table = console.table(f"{out}: {found.shape[0]:,} x {found.shape[1]:,}", {"layer": "left", "inputs": "right", "outputs": "right"})
     for layer in network.tail:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 
 from permfc import image
 from permfc.array_files import read_npy
@@ -18,21 +17,9 @@ from permfc.image import model_file
 from permfc.importers import FloatNetwork, load_model
 from permfc.network import Network
 
-from .console import messages
-from .whole import chain_samples, chosen_chain, is_whole
-
-_MOST_CLIPPED = 0.01  # of all values, before the user is warned
-
-
-def read_array(path: Path) -> np.ndarray:
-    """The array in a ``.npy`` file.
-
-    Raises
-    ------
-    InputError
-        If the file holds no single array of numbers.
-    """
-    return read_npy(path)
+from . import console
+from .clipping import warn_of_clipping
+from .whole import chain_samples, chosen_chain, is_whole, quantised
 
 
 def read_inputs(path: Path, network: Network, file: Path | None = None, chain: str | None = None) -> np.ndarray:
@@ -55,21 +42,14 @@ def read_inputs(path: Path, network: Network, file: Path | None = None, chain: s
     """
     if file is not None and is_whole(file):
         whole = WholeNetwork.load(file)
-        return chain_samples(whole, path)[chosen_chain(whole, file, chain)]
-    x = np.atleast_2d(read_array(path))
-    quantised = network.quantise(x)
-    if not len(quantised):
+        name = chosen_chain(whole, file, chain)
+        return quantised(whole, name, chain_samples(whole, path)[name], path)
+    x = np.atleast_2d(read_npy(path))
+    taken = network.quantise(x)
+    if not len(taken):
         raise InputError(f"{path} holds no input; give it one row of {network.inputs} values or more")
-    warn_of_clipping(network, x, path)
-    return quantised
-
-
-def warn_of_clipping(network: Network, x: np.ndarray, path: Path) -> None:
-    """Print a warning if many of the inputs from a file are beyond what int8 represents."""
-    share = network.clipped_share(x)
-    if share > _MOST_CLIPPED:
-        messages.print(f"[bold]Warning:[/] {share:.1%} of the values in {escape(str(path))} are outside of the range that the network was "
-                       "compressed for, and are clipped: compress it again with --calibrate and inputs like these", soft_wrap=True, highlight=False)
+    warn_of_clipping(network.clipped_share(x), f"the values in {path}")
+    return taken
 
 
 def layer_names(layers: str | None) -> list[str] | None:
@@ -89,7 +69,7 @@ def read_model(path: Path, layers: str | None, kernel: str | None) -> FloatNetwo
     """
     network = load_model(path, layer_names(layers), kernel)
     for note in network.notes:
-        messages.print(f"[bold]Note:[/] {escape(note)}", soft_wrap=True, highlight=False)
+        console.note(note)
     return network
 
 

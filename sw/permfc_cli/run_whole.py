@@ -15,6 +15,7 @@ from permfc.graph.session import Session
 from permfc.graph.whole import WholeNetwork
 
 from . import console
+from .clipping import warn_of_clipping
 from .outputs import write_array
 from .whole import read_samples, run_table
 
@@ -35,6 +36,10 @@ def run_whole(file: Path, device: str, x: Path, y: Path | None, as_json: bool) -
     with console.progress() as steps, Session(network, device, check=True, progress=steps) as session:
         results, runs = run_samples(session, samples, steps)
         clock_hz = session.device.clock_hz
+    if not runs:
+        raise InputError(f"{x} holds no input: give it one row or more")
+    for run in runs:
+        warn_of_clipping(run.clipped, f"the values that reach chain {run.chain} with {x}")
     if y is not None:
         write_results(y, network, results)
     mismatches = sum(run.mismatches or 0 for run in runs)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from permfc.array_files import read_npy
 from permfc.errors import InputError
 from permfc.files import read_file
 from permfc.graph.container import is_container
@@ -18,6 +19,7 @@ from permfc.graph.whole import WholeNetwork
 from permfc.network import Network
 
 from . import console
+from .clipping import warn_of_clipping
 
 _NPZ = b"PK"
 _MOST_LAYERS = 12  # on the host that a table names; --json names all
@@ -36,15 +38,13 @@ def read_samples(path: Path, values: Sequence[Value]) -> dict[str, np.ndarray]:
     InputError
         If the file is damaged or holds other arrays.
     """
-    from .inputs import read_array
-
     names = [value.name for value in values]
     content = read_file(path)
     if not content.startswith(_NPZ):
         if len(names) != 1:
             raise InputError(f"{path} holds one array, but the network takes the inputs {', '.join(names)}: save them under these names "
                              "with numpy.savez")
-        return {names[0]: read_array(path)}
+        return {names[0]: read_npy(path)}
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
@@ -75,16 +75,32 @@ def chosen_chain(network: WholeNetwork, path: Path, chain: str | None) -> str:
 
 
 def chain_samples(network: WholeNetwork, path: Path) -> dict[str, np.ndarray]:
-    """What reaches each chain, int8 [rows, inputs], for a network's inputs in a file."""
+    """What reaches each chain, float32 [rows, inputs], for a network's inputs in a file."""
     return chain_inputs(network, read_samples(path, network.inputs))
+
+
+def quantised(network: WholeNetwork, name: str, rows: np.ndarray, path: Path) -> np.ndarray:
+    """What reaches a chain with the inputs in a file, as the engine takes it: int8 [rows, inputs], with a warning if much of it is clipped.
+
+    Raises
+    ------
+    InputError
+        If there is nothing.
+    """
+    if not len(rows):
+        raise InputError(f"{path} holds no input that reaches chain {name}: give it one row or more")
+    chain = network.chains[name]
+    warn_of_clipping(chain.clipped_share(rows), f"the values that reach chain {name} with {path}")
+    return chain.quantise(rows)
 
 
 def describe(network: WholeNetwork, name: str, as_json: bool) -> None:
     """Print which layers run where, and what share of the network that is."""
     figures = {"file": name, "source": network.source, "inputs": [vars(value) for value in network.inputs],
                "outputs": [vars(value) for value in network.outputs], "layers": [vars(row) for row in network.rows],
-               "chains": {chain: _shape(made) for chain, made in network.chains.items()}, "totals": network.totals}
-    console.show(as_json, figures, layer_table(network, name), totals_table(network))
+               "chains": {chain: _shape(made) for chain, made in network.chains.items()},
+               "figures": {chain: vars(found) for chain, found in network.figures.items()}, "totals": network.totals}
+    console.show(as_json, figures, layer_table(network, name), chain_table(network), totals_table(network))
 
 
 def _shape(chain: Network) -> list[int]:
@@ -100,6 +116,15 @@ def layer_table(network: WholeNetwork, title: str) -> console.Table:
         table.add_row(row.name, " x ".join(map(str, row.shape)), f"{row.weights:,}" if row.weights else "", where)
     if len(host) > _MOST_LAYERS:
         table.add_row(f"and {len(host) - _MOST_LAYERS} more", "", f"{sum(row.weights for row in host[_MOST_LAYERS:]):,}", "host")
+    return table
+
+
+def chain_table(network: WholeNetwork) -> console.Table:
+    """What calibration told of every chain."""
+    table = console.table("", {"chain": "left", **dict.fromkeys(["inputs to outputs", "error", "clipped"], "right")})
+    for name, chain in network.chains.items():
+        found = network.figures[name]
+        table.add_row(name, " > ".join(map(str, _shape(chain))), f"{found.error:.2%}", f"{found.clipped:.1%}")
     return table
 
 
@@ -125,10 +150,11 @@ def _share(part: float, whole: float) -> str:
 
 def run_table(runs: Sequence[ChainRun], title: str, clock_hz: float | None) -> console.Table:
     """What each chain did, per row that it computed."""
-    headings = ["rows", "bytes a row", "cycles a row", "µs in all", "equal to golden"]
+    headings = ["rows", "bytes a row", "cycles a row", "µs in all", "clipped", "equal to golden"]
     table = console.table(title, {"chain": "left", **dict.fromkeys(headings, "right")})
     for run in runs:
         cycles = "" if run.cycles is None else f"{run.cycles / run.samples:,.1f}"
         time = "" if run.cycles is None or not clock_hz else f"{run.cycles / clock_hz * 1e6:,.1f}"
-        table.add_row(run.chain, f"{run.samples:,}", f"{run.bytes / run.samples:,.1f}", cycles, time, "no" if run.mismatches else "yes")
+        same = "no" if run.mismatches else "yes"
+        table.add_row(run.chain, f"{run.samples:,}", f"{run.bytes / run.samples:,.1f}", cycles, time, f"{run.clipped:.1%}", same)
     return table

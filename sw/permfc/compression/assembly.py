@@ -7,50 +7,51 @@ from dataclasses import replace
 import numpy as np
 
 from ..format import BIAS_UNIT
-from ..network import InputSteps, Layer, Network
+from ..network import Layer, Network
 from ..progress import Progress
 from .classes import EMPTY, ClassFit, packed_classes, packed_features
 from .feedback import fed_back
+from .preparation import Prepared
 from .quantiser import Quantiser
-from .scaling import ScaledLayer
-from .statistics import Statistics, correction, requantisation
+from .statistics import correction, requantisation
 from .tables import Table
 
 
-def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.ndarray], statistics: list[Statistics],
-             tables: list[Table | None], input_steps: InputSteps, samples: np.ndarray | None, report: Progress) -> Network:
+def assemble(ready: Prepared, fits: list[ClassFit], orders: list[np.ndarray], report: Progress) -> Network:
     """Make the integers, layer by layer; with samples, errors are fed back and every output is corrected for the mean effect of all roundings.
 
     Parameters
     ----------
-    scaled, fits, statistics, tables : lists, one item a layer
+    ready : Prepared
+    fits : list of ClassFit, one a layer
     orders : list of int64 [M]
         Per layer, the order of its outputs.
-    input_steps : InputSteps
-    samples : float32 [S, inputs] or None
-        Calibration data, without the offsets of the inputs.
     report : function (what, done, total)
     """
+    scaled, samples = ready.scaled, ready.samples
     input_order = packed_features(fits[0])
     wanted = integers = None
     if samples is not None:
-        wanted = samples
+        wanted = samples if ready.reference is None else ready.reference
         integers = np.clip(np.rint(samples / scaled[0].steps), -128, 127).astype(np.int8)[:, input_order]
     layers: list[Layer] = []
     for number, (source, fit, order) in enumerate(zip(scaled, fits, orders, strict=True)):
-        last, function, table = number == len(scaled) - 1, source.source.function, tables[number]
+        last, function, table = number == len(scaled) - 1, source.source.function, ready.tables[number]
         raw, centre = last and function.is_identity, table.centre if table else 0.0
         bias, rows = source.source.bias[order].astype(np.float64), source.rows[order]
         quantiser = Quantiser(fit, (bias - centre) / rows)
         value = rows * quantiser.unit
-        weights = fit.weights if samples is None else fed_back(quantiser, integers)
-        layer = bare_layer(quantiser, weights, function.is_rectifier, raw)
+        weights = fit.weights
         if samples is not None:
             wanted = source.source.sums(wanted)
+            others = number > 0 or ready.reference is not None  # have changed what the layer receives
+            weights = fed_back(quantiser, integers, ((wanted[:, order] - bias) / rows).astype(np.float32) if others else None)
+        layer = bare_layer(quantiser, weights, function.is_rectifier, raw)
+        if samples is not None:
             gain, offset = correction(wanted[:, order] - bias, layer.accumulate(integers) * value)
             value, bias = value * gain, bias + offset
             wanted = function(wanted)
-        steps = _result_steps(statistics, scaled, fits, tables, number)[order]
+        steps = _result_steps(ready, fits, number)[order]
         layers.append(with_parameters(layer, value, bias - centre, None if raw else steps, table))
         if samples is not None and not last:
             integers = layers[-1].compute(integers)
@@ -59,15 +60,14 @@ def assemble(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.nd
     slots = layers[0].feature_slots
     input_class = np.empty(len(input_order), dtype=np.uint8)
     input_class[input_order] = slots
-    return Network(tuple(layers), input_steps, input_class, output_scale.astype(np.float32))
+    return Network(tuple(layers), ready.steps, input_class, output_scale.astype(np.float32))
 
 
-def _result_steps(statistics: list[Statistics], scaled: list[ScaledLayer], fits: list[ClassFit], tables: list[Table | None],
-                  number: int) -> np.ndarray:
+def _result_steps(ready: Prepared, fits: list[ClassFit], number: int) -> np.ndarray:
     """What one int8 step of each result of layer ``number`` is worth, before a table with a common step; 0 where nobody reads it."""
-    table = tables[number]
+    table, scaled = ready.tables[number], ready.scaled
     if number + 1 == len(scaled):
-        peak = statistics[-1].result_peak
+        peak = ready.statistics[-1].result_peak
         steps = np.where(peak > 0, peak, 1.0) / 127.0
         read = np.ones(len(peak), dtype=bool)
     else:

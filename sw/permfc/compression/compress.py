@@ -16,20 +16,17 @@ from ..network.segments import MAX_SIZE
 from ..progress import Progress
 from .allocation import allocate
 from .assembly import assemble
-from .floors import without_floors
-from .inputs import choose_input_steps, without_offsets
 from .overhead import step_bits
-from .scaling import scale_layers
-from .statistics import assumed_samples, calibration_samples, measure, shifted
-from .tables import with_tables, without_factors
-from .targets import layer_budgets, layer_plans, layer_rates, sized
+from .preparation import prepare
+from .tables import without_factors
+from .targets import layer_budgets, sized
 
 _ENGINE = EngineConfig()
 _ATTEMPTS = 5  # to meet the target
 
 
 def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
-             per_layer: Mapping[str, float | str] | None = None, progress: Progress | None = None) -> Network:
+             per_layer: Mapping[str, float | str] | None = None, reference: np.ndarray | None = None, progress: Progress | None = None) -> Network:
     """Compress a trained network to a target size, after training and without retraining.
 
     Parameters
@@ -47,6 +44,9 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     per_layer : mapping of layer name to float or str, optional
         Most bits a weight of that layer, its tables included, or the one kind ("prefix", "sparse", "dense8") that its classes may have
         beside empty ones. The other layers share what the whole image may take.
+    reference : float [S, inputs], optional
+        For a part of a larger network, whose inputs in ``calibration`` are already changed by what was compressed before it: the same inputs
+        as they were. The float network's results for these are what is wanted.
     progress : function (what, done, total), optional
         Called as the work goes on.
 
@@ -68,27 +68,14 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     _check_size(network)
     _check_functions(network, engine)
     report = progress or (lambda what, done, total: None)
-    storages, budgets = layer_plans(network, bits, engine, per_layer)
-
-    samples = None if calibration is None else calibration_samples(calibration, network.inputs)
-    real_samples = 0 if samples is None else len(samples)
     report("measure activations", 0, 1)
-    believed = assumed_samples(network.inputs) if samples is None else samples
-    rates = layer_rates(network, bits, per_layer)
-    network, tables = with_tables(network, believed, real_samples > 0, rates)
-    if real_samples:
-        network = without_floors(network, believed, storages)
-    statistics = measure(network, believed, real=real_samples > 0)
-    steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
-    network, believed = without_offsets(network, believed, steps)
-    statistics[0] = shifted(statistics[0], steps.offsets(network.inputs))
-    scaled = scale_layers(network, statistics, tables, storages, steps, rates, real_samples)
+    ready = prepare(network, bits, calibration, reference, engine, per_layer)
     report("measure activations", 1, 1)
-    taken = float(step_bits(steps, network.inputs))
+    taken = float(step_bits(ready.steps, network.inputs))
     for _ in range(_ATTEMPTS):
-        budgets = layer_budgets(network, bits, storages, per_layer, taken)
-        fits, orders = allocate(scaled, storages, budgets, report)
-        compressed = assemble(scaled, fits, orders, statistics, tables, steps, believed if real_samples else None, report)
+        budgets = layer_budgets(network, bits, ready.storages, per_layer, taken)
+        fits, orders = allocate(ready.scaled, ready.storages, budgets, report)
+        compressed = assemble(ready, fits, orders, report)
         over = 8.0 * image_layout(compressed, engine.bus_bytes).image_bytes - bits * network.weight_count
         if over <= 0:
             return compressed

@@ -9,7 +9,7 @@ import numpy as np
 _MOST_FEATURES = 4096  # in one group: bounds the memory and time of the factorisation
 _LEAST_RIDGE = 1e-3    # of the mean variance, added to every feature's so that features that never vary do no harm
 _RIDGES = (_LEAST_RIDGE, 1e-2, 0.1, 0.5)  # from much trust in the samples to little
-_JUDGED = 5            # every so manieth sample tells how much trust the others deserve
+JUDGED = 5            # every so manieth sample tells how much trust the others deserve
 
 
 def shrunk_covariance(x: np.ndarray, ridge: float = _LEAST_RIDGE) -> np.ndarray:
@@ -41,7 +41,7 @@ def best_ridge(x: np.ndarray) -> float | None:
         Columns in the order in which they are rounded. Of many columns, the first ones decide. Every fifth sample is
         kept to judge by, so fewer than five samples get None.
     """
-    judged = np.arange(len(x)) % _JUDGED == _JUDGED - 1
+    judged = np.arange(len(x)) % JUDGED == JUDGED - 1
     if not judged.any():
         return None
     known = x[~judged, :_MOST_FEATURES]

@@ -8,6 +8,7 @@ that are proportional to the root of the input's spread over the size of its wei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,11 +157,13 @@ def _own_steps(x: np.ndarray, model: _Model, common: float, centre: np.ndarray) 
     return InputSteps(scale, exponents, zeros if zeros.any() else None)
 
 
-def without_offsets(network: FloatNetwork, x: np.ndarray, steps: InputSteps) -> tuple[FloatNetwork, np.ndarray]:
-    """The network for inputs without their offsets, which go into the first bias, and the samples ``x`` [S, N] without them."""
+def without_offsets(network: FloatNetwork, samples: Sequence[np.ndarray | None],
+                    steps: InputSteps) -> tuple[FloatNetwork, Sequence[np.ndarray | None]]:
+    """The network for inputs without their offsets, which go into the first bias, and ``samples`` [S, N] without them."""
     if steps.zeros is None:
-        return network, x
+        return network, samples
     offsets, first = steps.offsets(network.inputs), network.layers[0]
     bias = first.bias + first.weight.astype(np.float64) @ offsets
     moved = FloatLayer(first.weight, bias.astype(np.float32), first.function, first.name)
-    return FloatNetwork((moved, *network.layers[1:]), network.notes), (x - offsets).astype(np.float32)
+    centred = tuple(None if x is None else (x - offsets).astype(np.float32) for x in samples)
+    return FloatNetwork((moved, *network.layers[1:]), network.notes), centred

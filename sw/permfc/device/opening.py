@@ -51,11 +51,14 @@ def open(
     ToolError
         If a package is missing.
     """
-    kind, _, rest = name.partition(":")
-    return _opener(kind, name)(rest, network=network, progress=progress, **options)
+    return opener(name)(name.partition(":")[2], network=network, progress=progress, **options)
 
 
-def _opener(kind: str, name: str) -> Opener:
+def opener(name: str) -> Opener:
+    """What opens a device of that name; nothing is opened. Raises ConfigError and ToolError as `open` does."""
+    if not isinstance(name, str):
+        raise ConfigError(f"The name of a device must be a text such as golden, sim or serial:PORT, not {name!r}")
+    kind = name.partition(":")[0]
     if kind in BUILT_IN:
         return BUILT_IN[kind]
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -63,7 +66,7 @@ def _opener(kind: str, name: str) -> Opener:
         known = sorted({*BUILT_IN, *found})
         raise ConfigError(f"Device {name!r} is of no known kind; choose {' or '.join(f'{one}:...' for one in known)}")
     try:
-        opener: Opener = found[kind].load()
+        loaded: Opener = found[kind].load()
     except ModuleNotFoundError as error:
         raise ToolError(f"Device {name} needs {error.name}, which is missing; run: pip install 'permfc[{kind}]'") from error
-    return opener
+    return loaded

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compression.compress import compress
-from ..compression.targets import check_bits, layer_plans, sized
+from ..compression.targets import ANY_SIZE, check_bits, layer_plans, sized
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
-from ..network import Kind, Network
+from ..network import Network
 from ..progress import Progress
 from .accounting import totals
 from .agreement import check_agreement
 from .chains import Chain
 from .partition import Partition, partition
-from .runtime import open_model, run_model, with_outputs
+from .recording import reached, record, thinned
+from .runtime import open_model
 from .values import Feeds, Value, batches, relative_error, share_equal
-from .whole import Row, WholeNetwork
+from .whole import ChainFigures, Row, WholeNetwork
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_MOST_ROWS = 2048  # that calibrate a chain
-_JUDGED_ROWS = 256
+_JUDGED_ROWS = 256  # of them, that tell its error
 _LOST = 0.25       # of the results: a chain with a larger error, and a layer without weights, computes nothing of use
 SKIPPED = "left out by --skip"
 
@@ -63,56 +63,93 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     InputError
         If the model does not take such inputs.
     """
+    _check_arguments(model, layers, skip, config)
     check_bits(bits)
     config, report = config or EngineConfig(), progress or (lambda what, done, total: None)
     session = open_model(model, source)
     values = [tuple(Value(value.name, value.type, value.shape) for value in given) for given in (session.get_inputs(), session.get_outputs())]
     feeds = list(batches(values[0], inputs))
+    if not feeds:
+        raise InputError("There is no batch in these inputs: give one or more")
     reasons = dict.fromkeys(skip, SKIPPED)
     part = _affordable(model, source, layers, reasons, bits, config, per_layer or {})
     check_agreement(part, session, feeds[0])
-    samples = record(part, feeds, report)
-    networks = {}
-    for number, chain in enumerate(part.chains):
-        networks[chain.name] = _compressed(chain, bits, samples[chain.name], config, per_layer or {})
-        report("compress chains", number + 1, len(part.chains))
-    if lost := _lost(part, networks, samples):
+    networks, figures, lost = _all_compressed(part, feeds, bits, config, per_layer or {}, report)
+    if lost:
         part = partition(model, source, layers, reasons | lost)
         check_agreement(part, session, feeds[0])
-        networks = {chain.name: networks[chain.name] for chain in part.chains}
     stages = tuple((stage.host and stage.host.SerializeToString(), tuple(chain.joint for chain in stage.chains)) for stage in part.stages)
-    figures = totals(part, networks, feeds[0], config)
-    made = WholeNetwork(source, *values, stages, networks, _rows(part), figures)
-    figures |= _errors(made, session.run(None, feeds[0]), feeds[0])
+    made = WholeNetwork(source, *values, stages, networks, figures, _rows(part), totals(part, networks, feeds[0], config))
+    made.totals.update(_errors(made, session.run(None, feeds[0]), feeds[0]))
     return made
 
 
-def _compressed(chain: Chain, bits: float | str, samples: np.ndarray, config: EngineConfig, per_layer: Mapping[str, float | str]) -> Network:
+def _check_arguments(model: object, layers: object, skip: object, config: object) -> None:
+    if not callable(getattr(model, "SerializeToString", None)):
+        raise ModelError(f"model must be a ModelProto, such as onnx.load gives, not {type(model).__name__}")
+    for what, names in (("layers", layers), ("skip", skip)):
+        if isinstance(names, str):
+            raise ModelError(f"{what} must be a list of names of layers, not {names!r}")
+    if config is not None and not isinstance(config, EngineConfig):
+        raise ModelError(f"config must be an EngineConfig, not {config!r}")
+
+
+def _all_compressed(part: Partition, feeds: Sequence[Feeds], bits: float | str, config: EngineConfig, per_layer: Mapping[str, float | str],
+                    report: Progress) -> tuple[dict[str, Network], dict[str, ChainFigures], dict[str, str]]:
+    """Compress chain after chain, each for what the ones before give.
+
+    Returns
+    -------
+    networks, figures : dicts by the chains' names
+    lost : dict
+        Why layers stay on the host, by their names; their chains are in neither of the others.
+    """
+    samples, plan = record(part, feeds, report), part.plan()
+    networks: dict[str, Network] = {}
+    figures: dict[str, ChainFigures] = {}
+    lost: dict[str, str] = {}
+    for number, chain in enumerate(part.chains):
+        original = samples[chain.name]
+        now = reached(plan, part, chain, networks, feeds) if networks else original
+        now = now if len(now) == len(original) else original  # a graph whose shapes depend on values
+        network = _compressed(chain, bits, now, original, config, per_layer)
+        found = _figures(chain, network, now, original)
+        if lost_now := _lost(chain, network, found):
+            lost |= lost_now
+        else:
+            networks[chain.name], figures[chain.name] = network, found
+        report("compress chains", number + 1, len(part.chains))
+    if not networks:
+        raise ModelError(f"No chain of {part.view.source} keeps its weights; {next(iter(lost.values()))}: ask for more bits a weight")
+    return networks, figures, lost
+
+
+def _compressed(chain: Chain, bits: float | str, now: np.ndarray, original: np.ndarray, config: EngineConfig,
+                per_layer: Mapping[str, float | str]) -> Network:
+    reference = None if np.array_equal(now, original) else original
     try:
-        return compress(chain.network, bits, samples, config, per_layer=_choices(chain, per_layer))
+        return compress(chain.network, bits, now, config, per_layer=_choices(chain, per_layer), reference=reference)
     except ModelError as error:
         raise ModelError(f"Chain {chain.name!r}: {error}; leave it on the host with --skip") from error
     except InputError as error:
         raise InputError(f"Chain {chain.name!r}: {error}") from error
 
 
-def _lost(part: Partition, networks: Mapping[str, Network], samples: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Why the layers of chains stay on the host in which a layer kept none of the weights that it needs; ModelError if no other is left.
+def _figures(chain: Chain, network: Network, now: np.ndarray, original: np.ndarray) -> ChainFigures:
+    judged = [thinned(rows, _JUDGED_ROWS) for rows in (now, original)]
+    return ChainFigures(relative_error([network.predict(judged[0])], [chain.network.predict(judged[1])]), network.clipped_share(now))
+
+
+def _lost(chain: Chain, network: Network, figures: ChainFigures) -> dict[str, str]:
+    """Why the layers stay on the host of a chain in which a layer kept none of the weights that it needs.
 
     A layer whose weights matter to none of the samples may lose them.
     """
-    lost: dict[str, str] = {}
-    for chain in part.chains:
-        rows = samples[chain.name][:_JUDGED_ROWS]
-        if relative_error([networks[chain.name].predict(rows)], [chain.network.predict(rows)]) < _LOST:
-            continue
-        for layer, small in zip(chain.network, networks[chain.name].layers, strict=True):
-            if layer.weight.any() and all(segments.kind is Kind.EMPTY for segments in small.classes):
-                reason = f"too small: with so few bits {layer.name} keeps none of its weights"
-                lost |= dict.fromkeys((dense.name for group in chain.layers for dense in group), reason)
-    if lost and all(chain.layers[0][0].name in lost for chain in part.chains):
-        raise ModelError(f"No chain of {part.view.source} keeps its weights; {next(iter(lost.values()))}: ask for more bits a weight")
-    return lost
+    if figures.error < _LOST:
+        return {}
+    return {dense.name: f"too small: with so few bits {layer.name} keeps none of its weights"
+            for layer, small in zip(chain.network, network.layers, strict=True) if layer.weight.any() and small.is_empty
+            for group in chain.layers for dense in group}
 
 
 def _choices(chain: Chain, per_layer: Mapping[str, float | str]) -> dict[str, float | str]:
@@ -125,7 +162,7 @@ def _affordable(model: ModelProto, source: str, layers: Sequence[str] | None, re
                 per_layer: Mapping[str, float | str]) -> Partition:
     """The partition without chains whose headers alone take more than ``bits``, which ``reasons`` then names; ModelError if none is left."""
     part = partition(model, source, layers, reasons)
-    _check_choices(part, per_layer)
+    _check_choices(part, bits, config, per_layer)
     while dear := {chain.name: error for chain in part.chains if (error := _too_dear(chain, bits, config, per_layer))}:
         if len(dear) == len(part.chains):
             raise ModelError(f"No chain of {source} can have {bits} bits a weight; chain {part.chains[0].name!r}: {next(iter(dear.values()))}")
@@ -145,29 +182,16 @@ def _too_dear(chain: Chain, bits: float | str, config: EngineConfig, per_layer: 
     return ""
 
 
-def _check_choices(part: Partition, per_layer: Mapping[str, float | str]) -> None:
+def _check_choices(part: Partition, bits: float | str, config: EngineConfig, per_layer: Mapping[str, float | str]) -> None:
+    """Refuse names and kinds that do not exist, and kinds that the engine cannot have: mistakes, not layers that are too small."""
     names = {name for chain in part.chains for group in chain.layers for dense in group for name in dense.names} | {kept.name for kept in part.kept}
     unknown = [name for name in per_layer if name not in names]
     if unknown:
         raise ModelError(f"{part.view.source} has no fully connected layer {unknown[0]!r}; on the engine are "
                          f"{', '.join(dense.name for chain in part.chains for group in chain.layers for dense in group)}")
-
-
-def record(part: Partition, feeds: Sequence[Feeds], progress: Progress) -> dict[str, np.ndarray]:
-    """What reaches each chain in the original, float32 [at most 2048 evenly spaced rows, inputs]."""
-    names = list(dict.fromkeys(chain.joint.x for chain in part.chains))
-    session = open_model(with_outputs(part.view.model, names), part.view.source)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    most = -(-2 * _MOST_ROWS // len(feeds))
-    for number, part_feeds in enumerate(feeds):
-        for name, value in zip(names, run_model(session, names, part_feeds, part.view.source), strict=True):
-            found[name].append(_thinned(value.reshape(-1, value.shape[-1]).astype(np.float32), most))
-        progress("run the original", number + 1, len(feeds))
-    return {chain.name: _thinned(np.concatenate(found[chain.joint.x]), _MOST_ROWS) for chain in part.chains}
-
-
-def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64))]
+    for chain in part.chains:
+        kinds = {name: choice for name, choice in sized(chain.network, bits, _choices(chain, per_layer))[1].items() if isinstance(choice, str)}
+        layer_plans(chain.network, ANY_SIZE, config, kinds)
 
 
 def _rows(part: Partition) -> tuple[Row, ...]:

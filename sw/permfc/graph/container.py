@@ -21,6 +21,7 @@ NETWORK_VERSION = 1
 MANIFEST = "permfc.json"
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # the same time in every archive: equal networks give equal bytes
 _BEGINNING = b"PK\x03\x04"
+_MAKERS = {"onnx": "`permfc compress MODEL -o NAME`, where NAME does not end in .safetensors,", "torch": "permfc.torch.save"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def load_container(path: str | os.PathLike[str], kind: str) -> Container:
     """
     content = read_file(path)
     if not is_container(content):
-        raise FormatError(f"{path} is not a network file: compress a whole network with `permfc compress MODEL -o {path}` first")
+        raise FormatError(f"{path} is not a network file: make one with {_MAKERS[kind]} first")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, ModelError, ToolError
+from ..errors import InputError, ModelError
 from ..importers.chain import Tail
 from ..importers.float_network import FloatNetwork
 from ..importers.graph_files import load_graph
 from ..importers.onnx_graph import onnx_tail
 from ..importers.torch_module import module_tail
 from ..importers.torch_wrappers import unwrapped
+from .runtime import open_model, with_outputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -127,19 +128,8 @@ def _run_torch(module: nn.Module, name: str, x: np.ndarray) -> np.ndarray:
 
 def _onnx_runner(model: ModelProto, tail: Tail, path: Path) -> Callable[[np.ndarray], np.ndarray]:
     """A function from the model's inputs to the tensor where its tail begins."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ToolError(f"Computing the features of {path} needs onnxruntime: pip install 'permfc[onnxruntime]'") from error
-    from onnx import helper
-
     cut = str(tail.cut)
-    del model.graph.output[:]
-    model.graph.output.append(helper.make_empty_tensor_value_info(cut))
-    try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes share no base
-        raise ModelError(f"onnxruntime cannot run {path} up to {cut!r}: {error}") from error
+    session = open_model(with_outputs(model, [cut]), f"{path} up to {cut!r}")
     if len(session.get_inputs()) != 1:
         raise ModelError(f"Model {path} must have one input, not {len(session.get_inputs())}")
     source = session.get_inputs()[0]
@@ -156,7 +146,7 @@ def _onnx_runner(model: ModelProto, tail: Tail, path: Path) -> Callable[[np.ndar
                 batch = np.concatenate([batch, np.repeat(batch[-1:], fixed - count, axis=0)])
             try:
                 found.append(session.run([cut], {source.name: batch})[0][:count])
-            except Exception as error:  # as above
+            except Exception as error:  # onnxruntime's own classes share no base
                 raise InputError(f"{path} takes inputs of shape {source.shape}, not {list(x.shape)}: {error}") from error
         return np.concatenate(found).astype(np.float32)
 

@@ -27,8 +27,8 @@ def normalised(model: ModelProto, source: str) -> GraphView:
     _drop_inputs_with_values(plain.graph)
     view = GraphView(plain, source)
     rewriter = Rewriter(view)
-    nodes = alive([part for node in plain.graph.node for part in _rewritten(node, rewriter)], view.outputs)
-    if len(nodes) == len(view.nodes) and not rewriter.constants:
+    nodes = alive([part for node in view.nodes for part in _rewritten(node, rewriter)], view.outputs)
+    if len(nodes) == len(view.nodes) and all(one is other for one, other in zip(nodes, view.nodes, strict=True)):
         return view
     del plain.graph.node[:]
     plain.graph.node.extend(nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..device.opening import open as open_device
-from ..errors import InputError
+from ..errors import InputError, LinkError, ModelError
 from ..progress import Progress
 from .values import Value, checked_feeds
 from .whole import WholeNetwork
@@ -32,6 +32,8 @@ class ChainRun:
         Of the engine's clock for all of them; None from a device without a clock.
     source : str
         How ``bytes`` are known: ``counted`` by the engine, or ``predicted``.
+    clipped : float
+        The share of the chain's input values that int8 clips, 0 to 1: many, where inputs are unlike those that calibrated it.
     mismatches : int or None
         Results that differ from the golden model's; None if they were not compared.
     """
@@ -41,6 +43,7 @@ class ChainRun:
     bytes: int
     cycles: int | None
     source: str
+    clipped: float
     mismatches: int | None = None
 
 
@@ -62,8 +65,12 @@ class Session:
 
     Raises
     ------
+    ModelError
+        If ``network`` is neither.
     FormatError
         If the file is damaged or its parts do not belong together.
+    ConfigError
+        If there is no such kind of device, or it cannot have the network.
     ToolError
         If onnxruntime, or what the device needs, is missing.
     """
@@ -71,7 +78,8 @@ class Session:
     def __init__(self, network: str | os.PathLike[str] | WholeNetwork, device: str = "golden", *, check: bool = False,
                  progress: Progress | None = None, **options: Any) -> None:
         self._check = check
-        self._network = network if isinstance(network, WholeNetwork) else WholeNetwork.load(network)
+        self._closed = False
+        self._network = _network(network)
         self._plan = self._network.plan()
         self._device = open_device(device, network=dict(self._network.chains), progress=progress, **options)
         try:
@@ -89,6 +97,7 @@ class Session:
 
     def close(self) -> None:
         """Release the device. Closing twice does nothing."""
+        self._closed = True
         self._device.close()
 
     @property
@@ -125,11 +134,15 @@ class Session:
         ------
         InputError
             If the network has no such output or does not take such inputs.
+        LinkError
+            If the session is closed.
         DeviceError
             If the device fails.
         """
+        if self._closed:  # the device would not be asked for a batch without rows
+            raise LinkError("The session is closed; open it again")
         known = [value.name for value in self._network.outputs]
-        wanted = known if output_names is None else list(output_names)
+        wanted = known if output_names is None else _names(output_names)
         unknown = [name for name in wanted if name not in known]
         if unknown:
             raise InputError(f"The network has no output {unknown[0]!r}; its outputs are {', '.join(known)}")
@@ -148,5 +161,20 @@ class Session:
         results = self._device.run(quantised, name)
         cost = self._device.cost()
         mismatches = int(np.count_nonzero(results != chain.compute(quantised))) if self._check else None
-        self.last_run[name] = ChainRun(name, len(x), cost.bytes, cost.cycles, cost.source, mismatches)
+        self.last_run[name] = ChainRun(name, len(x), cost.bytes, cost.cycles, cost.source, chain.clipped_share(x), mismatches)
         return results.astype(np.float32) * chain.output_scale
+
+
+def _network(given: str | os.PathLike[str] | WholeNetwork) -> WholeNetwork:
+    if isinstance(given, WholeNetwork):
+        return given
+    if not isinstance(given, (str, os.PathLike)):
+        raise ModelError(f"A session runs a WholeNetwork or the path of its file, not {type(given).__name__}: make one with permfc.compress_graph, "
+                         "or run a single chain on a device of permfc.open")
+    return WholeNetwork.load(given)
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"Names of outputs must be a list of texts, or None for all, not {given!r}")
+    return list(given)

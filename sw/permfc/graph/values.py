@@ -88,6 +88,8 @@ def batches(values: Sequence[Value], data: np.ndarray | Feeds | Iterable[Feeds],
             raise InputError(f"The network takes the inputs {', '.join(value.name for value in values)}: give an array for each by its name")
         data = {values[0].name: data}
     if not isinstance(data, Mapping):
+        if not isinstance(data, Iterable):
+            raise InputError(f"Inputs must be an array, a mapping of names to arrays or an iterable of such mappings, not {type(data).__name__}")
         yield from (checked_feeds(values, feeds) for feeds in data)
         return
     data = {name: np.asarray(array) for name, array in data.items()}

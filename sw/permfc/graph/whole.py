@@ -40,6 +40,22 @@ class Row:
     weights: int
 
 
+@dataclass(frozen=True)
+class ChainFigures:
+    """How well a chain stands for the original's, on inputs that calibrated it.
+
+    Members
+    -------
+    error : float
+        Root mean square of the change of its results, over that of the results; the chains before it are exact.
+    clipped : float
+        The share of its input values that int8 clips, 0 to 1.
+    """
+
+    error: float
+    clipped: float
+
+
 @dataclass(frozen=True, eq=False)
 class WholeNetwork:
     """What runs a network: the host's part in stages, and the chains between them.
@@ -52,6 +68,8 @@ class WholeNetwork:
     stages : tuple of (bytes or None, tuple of Joint)
         The ONNX model of the host's part, and the chains behind it.
     chains : mapping of str to Network
+    figures : mapping of str to ChainFigures
+        By chain.
     rows : tuple of Row
     totals : dict of str to number
         Shares of the engine, sizes, and the error against the original.
@@ -62,6 +80,7 @@ class WholeNetwork:
     outputs: tuple[Value, ...]
     stages: tuple[tuple[bytes | None, tuple[Joint, ...]], ...]
     chains: Mapping[str, Network]
+    figures: Mapping[str, ChainFigures]
     rows: tuple[Row, ...]
     totals: dict[str, float]
 
@@ -84,7 +103,9 @@ class WholeNetwork:
         stages = [{"host": host is not None, "chains": [asdict(joint) for joint in joints]} for host, joints in self.stages]
         return {
             "source": self.source, "inputs": [asdict(value) for value in self.inputs], "outputs": [asdict(value) for value in self.outputs],
-            "stages": stages, "chains": list(self.chains), "layers": [asdict(row) for row in self.rows], "totals": self.totals,
+            "stages": stages, "chains": list(self.chains),
+            "figures": {name: asdict(figures) for name, figures in self.figures.items()}, "layers": [asdict(row) for row in self.rows],
+            "totals": self.totals,
         }
 
     @classmethod
@@ -104,7 +125,8 @@ class WholeNetwork:
             stages = tuple((container.parts[_host_part(number)] if stage["host"] else None, tuple(map(_joint, stage["chains"])))
                            for number, stage in enumerate(told["stages"]))
             inputs, outputs = (tuple(Value(**value) for value in told[name]) for name in ("inputs", "outputs"))
-            found = cls(str(told["source"]), inputs, outputs, stages, chains, tuple(Row(**row) for row in told["layers"]), told["totals"])
+            figures = {name: ChainFigures(**told["figures"][name]) for name in chains}
+            found = cls(str(told["source"]), inputs, outputs, stages, chains, figures, tuple(Row(**row) for row in told["layers"]), told["totals"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"{path} is damaged: its manifest lacks or misstates {error}; compress the network again") from error
         _check(found, path)

@@ -12,6 +12,7 @@ from .codec import lane_words
 
 _LARGEST_BLOCK = 4096                  # outputs of a block in the largest engine
 _ANY_SEGMENTS = _LARGEST_BLOCK // 2    # outputs with which segments of 8 bits an output fit it
+_OBEYED = {"levels", "block_outputs"}  # limits that a network keeps if it is compressed for an engine; others are those of its layers
 
 
 def required(network: Network) -> dict[str, int]:
@@ -44,8 +45,10 @@ def check_fits(network: Network, config: EngineConfig) -> None:
         most = _LARGEST_BLOCK if network.most_block_outputs > _LARGEST_BLOCK else _ANY_SEGMENTS
         raise ConfigError(f"{problem}, and no engine has enough: "
                           f"compress the network with block_outputs of at most {most}") from None
+    cure = "" if problems.keys() - _OBEYED else (
+        f"compress it again for this engine ({as_options({name: getattr(config, name) for name in problems})}), or ")
     parameters = ", ".join(f"{name}={value}" for name, value in changes.items())
-    raise ConfigError(f"{problem}: an EngineConfig with {parameters} would fit ({as_options(changes)})")
+    raise ConfigError(f"{problem}: {cure}an EngineConfig with {parameters} would fit ({as_options(changes)})")
 
 
 def _problems(network: Network, config: EngineConfig) -> dict[str, str]:

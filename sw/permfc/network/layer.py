@@ -9,12 +9,15 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from ..format import BIAS_UNIT, MAX_CLASSES, MAX_SHIFT, TABLE_BYTES
-from .segments import MAX_SIZE, Segments, check_array, check_integer
+from .segments import MAX_SIZE, Kind, Segments, check_array, check_integer
 
 
 def block_rows(outputs: int, block_outputs: int) -> list[slice]:
     """The outputs of each block: ``block_outputs`` of them, and in the last one the rest."""
     return [slice(start, min(start + block_outputs, outputs)) for start in range(0, outputs, block_outputs)]
+
+
+_FLOAT32_BITS = 25  # of a signed integer: float32 holds all of them up to 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,11 @@ class Layer:
         return self.blocks[0]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether all weights are zero and none is stored: results are the same for every input."""
+        return all(segments.kind is Kind.EMPTY for segments in self.classes)
+
+    @property
     def class_slots(self) -> np.ndarray:
         """Value of the first class slot of each class, int64 [classes]."""
         slots = [segments.kind.slots for segments in self.classes]
@@ -163,8 +171,10 @@ class Layer:
         int64 [batch, outputs]
         """
         check_activations(x, self.features)
-        values = x.astype(np.float64)  # products and sums stay far below 2**53: exact, and BLAS makes it fast
-        sums = [values @ self._weights[rows].T.astype(np.float64) for rows in self.block_rows]
+        # Every product and sum is an integer that the type holds: exact, and BLAS makes it fast.
+        kind = np.float32 if self.accumulator_bits <= _FLOAT32_BITS else np.float64
+        values = x.astype(kind)
+        sums = [values @ self._weights[rows].T.astype(kind) for rows in self.block_rows]
         return np.concatenate(sums, axis=1).astype(np.int64) + self.bias
 
     def compute(self, x: np.ndarray) -> np.ndarray:

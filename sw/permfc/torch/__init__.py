@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from .files import load, save
-from .model import Offloaded
-from .offloading import offload
-from .report import LayerReport, Layers, Work
+try:
+    from .files import load, save
+    from .model import Offloaded
+    from .offloading import offload
+    from .report import LayerReport, Layers, Work
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ModuleNotFoundError("permfc.torch needs torch, which is missing; run: pip install 'permfc[train]'", name="torch") from None
 
 __all__ = ["LayerReport", "Layers", "Offloaded", "Work", "load", "offload", "save"]

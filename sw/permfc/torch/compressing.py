@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import nn
 
 from ..compression.compress import compress
+from ..compression.sharing import Sharer, affordable, shared_rates
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..image import size_report
@@ -41,31 +42,61 @@ def left(unit: Unit, reason: str) -> LayerReport:
     return LayerReport(unit.name, unit.names, (unit.outputs, unit.inputs), reason)
 
 
-def compressed(group: Sequence[tuple[Unit, Record]], bits: float | str, engine: EngineConfig) -> tuple[LayerReport, Group | None]:
+def compressed(group: Sequence[tuple[Unit, Record]], now: np.ndarray | None, bits: float | str,
+               engine: EngineConfig) -> tuple[LayerReport, Group | None]:
     """A layer's report, and the layer itself, if it can be made as small as that.
 
     Parameters
     ----------
     group : units with the same inputs, each with what was seen of it
+    now : float32 [n, inputs] or None
+        The same rows behind the layers that are compressed already, if they are known.
     bits, engine
         As for ``offload``.
     """
     members = [unit for unit, _ in group]
     name, network, rows = group_name(group), group_network(members, group_name(group)), group[0][1].rows.rows()
+    held = held_out(len(rows))
     common = {"name": name, "modules": tuple(name for unit in members for name in unit.names), "shape": (network.outputs, network.inputs)}
-    held = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1 if len(rows) >= _FEW else np.zeros(len(rows), dtype=bool)
     try:
-        small = compress(network, bits, rows[~held], engine)
+        if now is None:
+            small = compress(network, bits, rows[~held], engine)
+        else:
+            small = compress(network, bits, now[~held], engine, reference=rows[~held])
     except InputError as error:
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:
         return LayerReport(**common, reason=str(error)), None
-    kinds, change = _kinds(small), _error(network, small, rows[held] if held.any() else rows)
+    kinds, change = _kinds(small), _error(network, small, rows if now is None else now, rows, held if held.any() else ~held)
     if set(kinds) == {Kind.EMPTY.value} and change > _LOST:
         return LayerReport(**common, reason="with so few bits it keeps none of its weights"), None
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
     report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=kinds, error=change)
     return report, Group(name, small, places)
+
+
+def held_out(rows: int) -> np.ndarray:
+    """The rows that only measure the error, bool [rows]."""
+    return np.arange(rows) % HELD_OUT == HELD_OUT - 1 if rows >= _FEW else np.zeros(rows, dtype=bool)
+
+
+def shared_bits(taken: Sequence[Sequence[tuple[Unit, Record]]], sensitive: Mapping[str, float], bits: float, engine: EngineConfig) -> list[float]:
+    """Bits a weight for each layer of the engine, ``bits`` on average, where ``sensitive`` has the sensitivity of each unit by its name.
+
+    A layer that is too small for ``bits`` takes no part.
+    """
+    rates, sharers, places = [bits] * len(taken), [], []
+    for number, group in enumerate(taken):
+        members, rows = [unit for unit, _ in group], group[0][1].rows.rows()
+        network = group_network(members, group_name(group))
+        if affordable(network, bits, engine):
+            sensitivity = sum(sensitive[unit.name] for unit in members) / network.outputs
+            sharers.append(Sharer(network, rows[~held_out(len(rows))], sensitivity))
+            places.append(number)
+    if sharers:
+        for number, rate in zip(places, shared_rates(sharers, bits, engine), strict=True):
+            rates[number] = rate
+    return rates
 
 
 def _kinds(network: Network) -> dict[str, int]:
@@ -75,7 +106,7 @@ def _kinds(network: Network) -> dict[str, int]:
     return kinds
 
 
-def _error(network: FloatNetwork, small: Network, rows: np.ndarray) -> float:
-    wanted = network.predict(rows)
+def _error(network: FloatNetwork, small: Network, received: np.ndarray, rows: np.ndarray, judged: np.ndarray) -> float:
+    wanted = network.predict(rows[judged])
     power = np.square(wanted, dtype=np.float64).mean()
-    return float(np.sqrt(np.square(small.predict(rows) - wanted, dtype=np.float64).mean() / power)) if power else 0.0
+    return float(np.sqrt(np.square(small.predict(received[judged]) - wanted, dtype=np.float64).mean() / power)) if power else 0.0

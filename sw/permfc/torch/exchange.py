@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -45,6 +45,11 @@ def _replacement(module: nn.Module, group: Group, name: str) -> EngineLinear:
         computing = {key for key, hook in module._forward_pre_hooks.items() if is_weight_hook(hook)}
         getattr(made, kind).update({key: hook for key, hook in getattr(module, kind).items() if key not in computing})
     return made
+
+
+def golden_forwards(model: nn.Module, group: Group) -> dict[nn.Module, Callable]:
+    """What the modules that are members of a group compute on the engine, by the golden model."""
+    return {model.get_submodule(name): EngineLinear(group, name, matrix(model.get_submodule(name)).dtype).forward for name in group.members}
 
 
 def _keep_encoders_apart(model: nn.Module) -> None:

@@ -15,9 +15,9 @@ from .recording import Record
 
 
 def groups(found: Sequence[tuple[Unit, Record]]) -> list[list[tuple[Unit, Record]]]:
-    """Units by the tensors that they got; a group has at most as many outputs as an engine can have."""
+    """Units by the tensors that they got, in the order in which they are called; a group has at most as many outputs as an engine can have."""
     alike: dict[tuple[int, ...], list[list[tuple[Unit, Record]]]] = {}
-    for unit, record in found:
+    for unit, record in sorted(found, key=lambda pair: pair[1].calls[0]):
         known = alike.setdefault(tuple(record.calls), [[]])
         if sum(member.outputs for member, _ in known[-1]) + unit.outputs > MAX_SIZE:
             known.append([])

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
 from ..config import EngineConfig
+from ..device.opening import opener
 from ..errors import InputError, ModelError
 from ..importers.torch_check import at_inference
 from ..importers.torch_wrappers import unwrapped
 from ..progress import Progress
-from .compressing import compressed, left, why_not
+from .compressing import compressed, left, shared_bits, why_not
 from .dense import Unit, chosen, units
 from .engine import Engine
-from .exchange import exchanged
+from .exchange import exchanged, golden_forwards
 from .grouping import group_name, groups
 from .model import Offloaded
 from .modules import Group
-from .recording import call, record
+from .recording import Record, batches, call, record, rows_now
 from .report import LayerReport, Layers
+from .sensitivity import sensitivities
 
 
 def offload(model: nn.Module, calibration: Iterable[object], bits: float | str = 2.5, device: str = "golden", layers: Sequence[str] | None = None,
@@ -34,7 +36,8 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
         Typical inputs: some hundred to two thousand rows for each layer. A batch is a tensor, a tuple of the arguments of ``forward``, or
         a dict of them by name.
     bits : float or "dense8"
-        Most bits a weight of each layer, everything in its image included; or int8 weights everywhere.
+        Most bits a weight of all these layers together, everything in their images included; layers whose errors change the model's results
+        more get more of them. Or int8 weights everywhere.
     device : str
         Where the layers run: whatever ``permfc.open`` takes.
     layers, skip : names of Linear modules, or patterns such as ``encoder.*.query``, optional
@@ -53,27 +56,44 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
         If nothing can be offloaded, or the model cannot work with exchanged modules.
     InputError
         If the calibration data cannot be used.
+    ConfigError
+        If there is no such kind of device, told before anything is compressed.
     """
+    opener(device)  # a name that is wrong costs no compression
     model = unwrapped(model)
     found = units(model)
-    unwanted = chosen(found, layers, skip)
+    unwanted, given = chosen(found, layers, skip), batches(calibration)
     wanted = [unit for unit in found if unit.name not in unwanted]
-    records, first = record(model, wanted, calibration)
+    records = record(model, wanted, given)
     reasons = unwanted | {unit.name: why_not(unit, seen) for unit, seen in zip(wanted, records, strict=True)}
-    taken = groups([(unit, seen) for unit, seen in zip(wanted, records, strict=True) if not reasons[unit.name]])
     reports, made = [left(unit, reasons[unit.name]) for unit in found if reasons[unit.name]], []
-    for number, members in enumerate(taken):
+    taken = groups([(unit, seen) for unit, seen in zip(wanted, records, strict=True) if not reasons[unit.name]])
+    exchanged_ones: dict[nn.Module, Callable] = {}
+    rates = _rates(model, taken, given, bits, engine or EngineConfig())
+    for number, (members, rate) in enumerate(zip(taken, rates, strict=True)):
         (progress or _silent)(f"compress {group_name(members)}", number, len(taken))
-        report, group = compressed(members, bits, engine or EngineConfig())
+        now = rows_now(model, *members[0], given, exchanged_ones) if exchanged_ones else None
+        report, group = compressed(members, now, rate, engine or EngineConfig())
         reports.append(report)
-        made += [group] if group else []
+        if group:
+            made.append(group)
+            exchanged_ones |= golden_forwards(model, group)
     copied = exchanged(model, _checked(model, made, reports))
-    _try(copied, made, first)
+    _try(copied, made, given[0])
     return opened(copied, made, _summary(model, found, reports), device, progress)
 
 
 def _silent(what: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+def _rates(model: nn.Module, taken: Sequence[Sequence[tuple[Unit, Record]]], given: Sequence[object], bits: float | str,
+           engine: EngineConfig) -> list[float | str]:
+    """Bits a weight for each layer of the engine: by how much its errors change the model's results, or the same for all if nobody can tell."""
+    members = [unit for group in taken for unit, _ in group]
+    if isinstance(bits, str) or len(taken) < 2 or (found := sensitivities(model, members, given)) is None:
+        return [bits] * len(taken)
+    return shared_bits(taken, {unit.name: value for unit, value in zip(members, found, strict=True)}, bits, engine)
 
 
 def _checked(model: nn.Module, made: list[Group], reports: Sequence[LayerReport]) -> list[Group]:

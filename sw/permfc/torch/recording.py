@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ class Record:
     -------
     calls : list of int
         The number of the tensor that each call got; two units with equal lists always get the same tensors.
+    ends : list of int
+        How many calls there had been after each batch.
     rows : SpacedRows
     reason : str
         Why it cannot be exchanged; empty if it can.
@@ -35,8 +37,13 @@ class Record:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+        self.ends: list[int] = []
         self.rows = SpacedRows(MOST_ROWS * HELD_OUT // (HELD_OUT - 1))
         self.reason = ""
+
+
+class _Enough(BaseException):
+    """All calls of a batch that matter have been seen; nothing that a model's own code catches."""
 
 
 class _Tensors:
@@ -56,7 +63,17 @@ class _Tensors:
         return number
 
 
-def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object]) -> tuple[list[Record], object]:
+def batches(calibration: Iterable[object]) -> list[object]:
+    """The batches, or an InputError that says what they must be."""
+    if isinstance(calibration, (Tensor, Mapping, np.ndarray)) or not isinstance(calibration, Iterable):
+        raise InputError(f"calibration must be several batches, not one {type(calibration).__name__}: write [batch], or x.split(64)")
+    kept = list(calibration)
+    if not kept:
+        raise InputError("calibration holds no batch: it must be a list of batches, or something to iterate over once")
+    return kept
+
+
+def record(model: nn.Module, units: Sequence[Unit], calibration: Sequence[object]) -> list[Record]:
     """Run a model on typical inputs as at inference.
 
     Parameters
@@ -64,32 +81,53 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Iterable[object
     model : nn.Module
         It is left as it was.
     units : the layers to watch
-    calibration : iterable of batches
+    calibration : list of batches
         A batch is a tensor, a tuple of ``forward``'s arguments, or a dict of them by name.
 
     Returns
     -------
-    records : list of Record, one a unit
-    first : object
-        The first batch.
+    list of Record, one a unit
 
     Raises
     ------
     InputError
         If there is no batch, or the model does not take one.
     """
-    if isinstance(calibration, (Tensor, Mapping, np.ndarray)) or not isinstance(calibration, Iterable):
-        raise InputError(f"calibration must be several batches, not one {type(calibration).__name__}: write [batch], or x.split(64)")
     records, tensors = [Record() for _ in units], _Tensors()
     watched = {module: _watch(module, record, tensors) for unit, record in zip(units, records, strict=True) for module in unit.modules}
-    first = None
-    with at_inference(model), _forwards(watched):
+    with at_inference(model), instead(watched):
         for number, batch in enumerate(calibration):
-            first = batch if number == 0 else first
             call(model, batch, f"calibration batch {number}")
-    if first is None:
-        raise InputError("calibration holds no batch: it must be a list of batches, or something to iterate over once")
-    return records, first
+            for each in records:
+                each.ends.append(len(each.calls))
+    return records
+
+
+def rows_now(model: nn.Module, unit: Unit, seen: Record, calibration: Sequence[object], exchanged: Mapping[nn.Module, Callable]) -> np.ndarray | None:
+    """What reaches a layer when other modules compute something else.
+
+    Parameters
+    ----------
+    model, unit, seen, calibration
+        As for ``record``, and what it found.
+    exchanged : mapping of modules to functions
+        What they compute instead.
+
+    Returns
+    -------
+    float32 [n, inputs] or None
+        The same rows as in ``seen``; None if the model calls its modules otherwise now.
+    """
+    found, tensors = Record(), _Tensors()
+    watched = {module: _watch(module, found, tensors, seen.ends) for module in unit.modules}
+    with at_inference(model), instead({**exchanged, **watched}):
+        for number, batch in enumerate(calibration):
+            if seen.ends[number] > len(found.calls):
+                with suppress(_Enough):
+                    call(model, batch, f"calibration batch {number}")
+            found.ends.append(len(found.calls))
+    alike = found.ends == seen.ends and found.rows.seen == seen.rows.seen
+    return found.rows.rows() if alike else None
 
 
 def call(model: Callable[..., object], batch: object, name: str) -> object:
@@ -105,7 +143,7 @@ def call(model: Callable[..., object], batch: object, name: str) -> object:
 
 
 @contextmanager
-def _forwards(watched: Mapping[nn.Module, Callable]) -> Iterator[None]:
+def instead(watched: Mapping[nn.Module, Callable]) -> Iterator[None]:
     """Modules with other ``forward`` functions for a while: these see what hooks in front have made of the inputs."""
     own = {module: module.__dict__.get("forward") for module in watched}
     for module, forward in watched.items():
@@ -120,8 +158,8 @@ def _forwards(watched: Mapping[nn.Module, Callable]) -> Iterator[None]:
                 module.__dict__["forward"] = forward
 
 
-def _watch(module: nn.Module, record: Record, tensors: _Tensors) -> Callable:
-    """A ``forward`` that records."""
+def _watch(module: nn.Module, record: Record, tensors: _Tensors, ends: Sequence[int] = ()) -> Callable:
+    """A ``forward`` that records, and leaves the model when it has seen as many calls in a batch as ``ends`` says."""
     forward = module.forward
 
     def watching(*arguments: object, **named: object) -> object:
@@ -133,6 +171,8 @@ def _watch(module: nn.Module, record: Record, tensors: _Tensors) -> Callable:
             rows = given[0].detach().reshape(-1, given[0].shape[-1])
             record.calls.append(number)
             record.rows.add(rows.to("cpu", torch.float32).numpy())
+            if ends and len(record.calls) == ends[len(record.ends)]:
+                raise _Enough
         return results
 
     return watching

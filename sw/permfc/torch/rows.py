@@ -12,17 +12,23 @@ class SpacedRows:
     ----------
     most : int
         Rows that are kept; at least half as many, if so many were added.
+
+    Members
+    -------
+    seen : int
+        Rows that were added.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._stride, self._seen, self._kept = 1, 0, 0
+        self.seen = 0
+        self._stride, self._kept = 1, 0
         self._parts: list[np.ndarray] = []
 
     def add(self, rows: np.ndarray) -> None:
         """Take float32 [n, features]; what is kept is copied."""
-        part = rows[-self._seen % self._stride::self._stride].copy()
-        self._seen += len(rows)
+        part = rows[-self.seen % self._stride::self._stride].copy()
+        self.seen += len(rows)
         self._parts.append(part)
         self._kept += len(part)
         while self._kept > self._most:
