@@ -15,6 +15,7 @@ from costs import print_costs
 from rich.console import Console
 
 from permfc.torch import offload
+from permfc_cli.console import progress
 
 TRAINING_SHARE = 0.9
 CALIBRATION_WINDOWS = 32
@@ -32,7 +33,8 @@ def main() -> None:
     cut = int(TRAINING_SHARE * len(text))
     training = gpt.windows(model, text[:cut])
     calibration = training[::len(training) // CALIBRATION_WINDOWS, :-1]
-    compressed = offload(model, [calibration], bits=options.bits, device=options.device)
+    with progress() as steps:
+        compressed = offload(model, [calibration], bits=options.bits, device=options.device, progress=steps)
     console.print(compressed.layers)
     if not options.no_loss:
         heldout = gpt.windows(model, text[cut:])

@@ -16,6 +16,7 @@ from costs import print_costs
 from rich.console import Console
 
 from permfc.torch import offload
+from permfc_cli.console import progress
 
 BATCH = 32
 
@@ -32,7 +33,8 @@ def main() -> None:
     training, test, labels = minilm.clinc150(options.data / "clinc150")
     chosen = slice(None, None if options.sentences is None else options.sentences * options.every, options.every)
     known = training[::len(training) // options.calibrate][:options.calibrate]
-    compressed = offload(model, model.batches(known, BATCH), bits=options.bits, device=options.device)
+    with progress() as steps:
+        compressed = offload(model, model.batches(known, BATCH), bits=options.bits, device=options.device, progress=steps)
     console.print(compressed.layers)
     with np.load(options.data / "trained" / "clinc150_minilm_384.npz") as head:
         weight, bias = head["0_weight"], head["0_bias"]

@@ -16,6 +16,7 @@ from costs import print_costs
 from rich.console import Console
 
 from permfc.torch import offload
+from permfc_cli.console import progress
 
 CALIBRATION_STORIES = 8
 CALIBRATION_TOKENS = 200
@@ -43,7 +44,8 @@ def main() -> None:
     model = stories.load(folder / "stories260K.bin")
     vocabulary = stories.pieces(folder / "tok512.bin", model.sizes.vocabulary)
     calibration = [sampled(model, seed, CALIBRATION_TOKENS) for seed in range(CALIBRATION_STORIES)]
-    compressed = offload(model, calibration, bits=options.bits, device=options.device)
+    with progress() as steps:
+        compressed = offload(model, calibration, bits=options.bits, device=options.device, progress=steps)
     console.print(compressed.layers)
     costs = []
     with compressed:

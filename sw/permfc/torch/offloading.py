@@ -16,7 +16,7 @@ from .compressing import compressed, left, shared_bits, why_not
 from .dense import Unit, chosen, units
 from .engine import Engine
 from .exchange import exchanged, golden_forwards
-from .grouping import group_name, groups
+from .grouping import groups
 from .model import Offloaded
 from .modules import Group
 from .recording import Record, batches, call, record, rows_now
@@ -64,20 +64,15 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
     found = units(model)
     unwanted, given = chosen(found, layers, skip), batches(calibration)
     wanted = [unit for unit in found if unit.name not in unwanted]
+    report = progress or _silent
+    report("record layers", 0, 1)
     records = record(model, wanted, given)
+    report("record layers", 1, 1)
     reasons = unwanted | {unit.name: why_not(unit, seen) for unit, seen in zip(wanted, records, strict=True)}
-    reports, made = [left(unit, reasons[unit.name]) for unit in found if reasons[unit.name]], []
     taken = groups([(unit, seen) for unit, seen in zip(wanted, records, strict=True) if not reasons[unit.name]])
-    exchanged_ones: dict[nn.Module, Callable] = {}
-    rates = _rates(model, taken, given, bits, engine or EngineConfig())
-    for number, (members, rate) in enumerate(zip(taken, rates, strict=True)):
-        (progress or _silent)(f"compress {group_name(members)}", number, len(taken))
-        now = rows_now(model, *members[0], given, exchanged_ones) if exchanged_ones else None
-        report, group = compressed(members, now, rate, engine or EngineConfig())
-        reports.append(report)
-        if group:
-            made.append(group)
-            exchanged_ones |= golden_forwards(model, group)
+    rates = _rates(model, taken, given, bits, engine or EngineConfig(), report)
+    reports, made = _compressed_in_order(model, taken, given, rates, engine or EngineConfig(), report)
+    reports += [left(unit, reasons[unit.name]) for unit in found if reasons[unit.name]]
     copied = exchanged(model, _checked(model, made, reports))
     _try(copied, made, given[0])
     return opened(copied, made, _summary(model, found, reports), device, progress)
@@ -88,12 +83,35 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def _rates(model: nn.Module, taken: Sequence[Sequence[tuple[Unit, Record]]], given: Sequence[object], bits: float | str,
-           engine: EngineConfig) -> list[float | str]:
+           engine: EngineConfig, report: Progress) -> list[float | str]:
     """Bits a weight for each layer of the engine: by how much its errors change the model's results, or the same for all if nobody can tell."""
-    members = [unit for group in taken for unit, _ in group]
-    if isinstance(bits, str) or len(taken) < 2 or (found := sensitivities(model, members, given)) is None:
+    if isinstance(bits, str) or len(taken) < 2:
         return [bits] * len(taken)
-    return shared_bits(taken, {unit.name: value for unit, value in zip(members, found, strict=True)}, bits, engine)
+    members = [unit for group in taken for unit, _ in group]
+    report("share bits among layers", 0, 1)
+    found = sensitivities(model, members, given)
+    if found is None:
+        return [bits] * len(taken)
+    rates = shared_bits(taken, {unit.name: value for unit, value in zip(members, found, strict=True)}, bits, engine)
+    report("share bits among layers", 1, 1)
+    return rates
+
+
+def _compressed_in_order(model: nn.Module, taken: Sequence[Sequence[tuple[Unit, Record]]], given: Sequence[object], rates: Sequence[float | str],
+                         engine: EngineConfig, report: Progress) -> tuple[list[LayerReport], list[Group]]:
+    """Layer after layer, each for what the ones before give."""
+    reports, made = [], []
+    golden: dict[nn.Module, Callable] = {}
+    for number, (members, rate) in enumerate(zip(taken, rates, strict=True)):
+        report("compress layers", number, len(taken))
+        now = rows_now(model, *members[0], given, golden) if golden else None
+        told, group = compressed(members, now, rate, engine)
+        reports.append(told)
+        if group:
+            made.append(group)
+            golden |= golden_forwards(model, group)
+    report("compress layers", len(taken), len(taken))
+    return reports, made
 
 
 def _checked(model: nn.Module, made: list[Group], reports: Sequence[LayerReport]) -> list[Group]:
