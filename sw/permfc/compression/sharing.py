@@ -18,6 +18,7 @@ from .targets import layer_plans
 _FIRST_SLOPE = 0.05   # of the mean error of a layer without weights, a bit
 _SEARCH_STEPS = 14
 _HALVINGS = 60
+_BELIEVED = 0.5       # of a ratio of sensitivities, as an exponent: errors of samples are not independent, as the estimate assumes
 _LEAST, _MOST = 0.5, 2.5  # of the common rate: estimates are not believed beyond
 _HEADERS = 2.0        # times the bits of a layer's headers it gets at least, unless the common rate is less
 
@@ -54,7 +55,7 @@ def shared_rates(sharers: Sequence[Sharer], bits: float, engine: EngineConfig) -
     fits = [sampled_fit(each.scaled[0], each.storages[0]) for each in ready]
     worth = np.array([max(sharer.sensitivity * _unit(each), 1e-30) for sharer, each in zip(sharers, ready, strict=True)])
     weights = np.array([each.network.weight_count for each in ready])
-    worth /= np.exp(weights @ np.log(worth) / weights.sum())
+    worth = (worth / np.exp(weights @ np.log(worth) / weights.sum())) ** _BELIEVED
     rounds = [5] + [2] * _SEARCH_STEPS
 
     def image_bits(slope: float) -> float:
