@@ -45,7 +45,8 @@ def main() -> None:
     found, costs = embedded(compressed, test[chosen])
     if options.device != "golden":
         again, costs = embedded(moved(compressed, options.device), test[chosen])
-        console.print(f"{options.device}: {(again == found).all(axis=1).sum()} of {len(found)} embeddings are those of the golden model, to the last bit")
+        equal = (again == found).all(axis=1).sum()
+        console.print(f"{options.device}: {equal} of {len(found)} embeddings are those of the golden model, to the last bit")
     for name, vectors in (("float", wanted), ("compressed", found)):
         right = (vectors @ weight.T + bias).argmax(axis=1) == labels[chosen]
         console.print(f"{name}: {100 * right.mean():.2f} % of {len(right)} sentences")
