@@ -58,7 +58,7 @@ def test_a_part_of_a_network_is_compressed_for_inputs_that_others_have_changed()
 
 def test_samples_without_a_partner_are_refused() -> None:
     network = FloatNetwork((FloatLayer(np.ascontiguousarray(WEIGHT.T), np.ones(24, np.float32), IDENTITY, "head"),))
-    with pytest.raises(InputError, match="reference has 9 samples, and calibration 10"):
+    with pytest.raises(InputError, match="Reference has 9 samples, and calibration 10"):
         compress(network, 4.0, features(10, 1), reference=features(9, 1))
-    with pytest.raises(InputError, match="reference has 9 samples, and calibration 0"):
+    with pytest.raises(InputError, match="Reference has 9 samples, and calibration 0"):
         compress(network, 4.0, reference=features(9, 1))

@@ -119,7 +119,7 @@ def descended(columns: np.ndarray, chosen: np.ndarray, covariance: np.ndarray, r
         before = left
         for start in range(0, len(columns), _PANEL):
             left -= _descend(slice(start, min(start + _PANEL, len(columns))), chosen, rounded, pull, covariance, round_column)
-        if left > (1.0 - _WORTH) * before:
+        if left >= (1.0 - _WORTH) * before:
             break
     return chosen
 

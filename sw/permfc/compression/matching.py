@@ -13,6 +13,7 @@ import numpy as np
 
 from .covariance import JUDGED
 
+_LEAST_JUDGED = 16  # samples that judge: fewer are led astray by chance
 _RIDGES = (1e-3, 1e-2, 0.1, 1.0)  # of the mean variance, from much trust in the samples to little
 
 
@@ -28,7 +29,7 @@ def matched(columns: np.ndarray, x: np.ndarray, aim: np.ndarray, groups: Sequenc
         Features that are moved together.
     """
     judged = np.arange(len(x)) % JUDGED == JUDGED - 1
-    if not judged.any():
+    if judged.sum() < _LEAST_JUDGED:
         return columns
     columns, x = columns.copy(), x - x.mean(axis=0)
     missing = aim - aim.mean(axis=0) - x @ columns
@@ -36,7 +37,7 @@ def matched(columns: np.ndarray, x: np.ndarray, aim: np.ndarray, groups: Sequenc
         features = x[:, group]
         ridge = _best_ridge(features[~judged], missing[~judged], features[judged], missing[judged])
         if ridge is not None:
-            step = _regression(features, missing, ridge)
+            step = _regression(*_products(features, missing), ridge)
             columns[group] += step
             missing -= features @ step
     return columns
@@ -45,15 +46,21 @@ def matched(columns: np.ndarray, x: np.ndarray, aim: np.ndarray, groups: Sequenc
 def _best_ridge(x: np.ndarray, missing: np.ndarray, kept: np.ndarray, kept_missing: np.ndarray) -> float | None:
     """The ridge with which regression leaves least error on samples that were kept from it; None if no regression leaves less."""
     best, least = None, float(np.square(kept_missing, dtype=np.float64).sum())
+    products = _products(x, missing)
     for ridge in _RIDGES:
-        error = float(np.square(kept_missing - kept @ _regression(x, missing, ridge), dtype=np.float64).sum())
+        error = float(np.square(kept_missing - kept @ _regression(*products, ridge), dtype=np.float64).sum())
         if error < least:
             best, least = ridge, error
     return best
 
 
-def _regression(x: np.ndarray, missing: np.ndarray, ridge: float) -> np.ndarray:
-    """float32 [N, M]: what ``missing`` [S, M] is about of ``x`` [S, N]."""
-    covariance = (x.T @ x).astype(np.float64)
-    covariance[np.diag_indices_from(covariance)] += ridge * covariance.diagonal().mean() + 1e-30
-    return np.linalg.solve(covariance, (x.T @ missing).astype(np.float64)).astype(np.float32)
+def _products(x: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over samples, float64: squares and products of features [N, N], and of features and what is missing [N, M]."""
+    return (x.T @ x).astype(np.float64), (x.T @ missing).astype(np.float64)
+
+
+def _regression(squares: np.ndarray, mixed: np.ndarray, ridge: float) -> np.ndarray:
+    """float32 [N, M]: what is missing for each unit of each feature."""
+    raised = squares.copy()
+    raised[np.diag_indices_from(raised)] += ridge * squares.diagonal().mean() + 1e-30
+    return np.linalg.solve(raised, mixed).astype(np.float32)

@@ -57,7 +57,7 @@ def prepare(network: FloatNetwork, bits: float, calibration: np.ndarray | None, 
     rates = layer_rates(network, bits, per_layer)
     network, tables = with_tables(network, believed, real_samples > 0, rates)
     if real_samples:
-        network = without_floors(network, believed, storages)
+        network = without_floors(network, believed if original is None else np.concatenate([believed, original]), storages)
     statistics = measure(network, believed, real=real_samples > 0)
     steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
     network, (samples, original) = without_offsets(network, (samples, original), steps)
@@ -67,7 +67,8 @@ def prepare(network: FloatNetwork, bits: float, calibration: np.ndarray | None, 
 
 
 def _reference(reference: np.ndarray, calibration: np.ndarray | None, inputs: int) -> np.ndarray:
-    if calibration is None or len(calibration) != len(reference):
-        raise InputError(f"reference has {len(reference)} samples, and calibration {0 if calibration is None else len(calibration)}: "
-                         "they must be the same ones")
-    return calibration_samples(reference, inputs)
+    samples = calibration_samples(reference, inputs, "Reference")
+    counts = [0 if given is None else len(given) for given in (reference, calibration)]
+    if counts[0] != counts[1]:
+        raise InputError(f"Reference has {counts[0]} samples, and calibration {counts[1]}: they must be the same ones")
+    return samples

@@ -51,10 +51,14 @@ def shared_rates(sharers: Sequence[Sharer], bits: float, engine: EngineConfig) -
     InputError
         If samples cannot be used; it names the layer.
     """
-    ready = [_prepared(sharer, bits, engine) for sharer in sharers]
-    fits = [sampled_fit(each.scaled[0], each.storages[0]) for each in ready]
-    worth = np.array([max(sharer.sensitivity * _unit(each), 1e-30) for sharer, each in zip(sharers, ready, strict=True)])
-    weights = np.array([each.network.weight_count for each in ready])
+    fits, units, headers = [], [], []
+    for sharer in sharers:  # of a large network, nobody could hold more at once
+        ready = _prepared(sharer, bits, engine)
+        fits.append(sampled_fit(ready.scaled[0], ready.storages[0]))
+        units.append(_unit(ready))
+        headers.append(_headers(ready))
+    worth = np.array([max(sharer.sensitivity * unit, 1e-30) for sharer, unit in zip(sharers, units, strict=True)])
+    weights = np.array([sharer.network.weight_count for sharer in sharers])
     worth = (worth / np.exp(weights @ np.log(worth) / weights.sum())) ** _BELIEVED
     rounds = [5] + [2] * _SEARCH_STEPS
 
@@ -65,7 +69,7 @@ def shared_rates(sharers: Sequence[Sharer], bits: float, engine: EngineConfig) -
         return float(sum(fit.image_bits() for fit in fits))
 
     search_slope(image_bits, bits * float(weights.sum()), _FIRST_SLOPE, _SEARCH_STEPS)
-    least = np.array([_headers(each) for each in ready]) / weights
+    least = np.array(headers) / weights
     rates = np.array([fit.image_bits() for fit in fits]) / weights
     return _averaging(rates, np.clip(_HEADERS * least, _LEAST * bits, bits), _MOST * bits, weights, bits)
 

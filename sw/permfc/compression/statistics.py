@@ -54,9 +54,9 @@ class Statistics:
     tail: float = 0.0
 
 
-def calibration_samples(calibration: np.ndarray, inputs: int) -> np.ndarray:
+def calibration_samples(calibration: np.ndarray, inputs: int, what: str = "Calibration data") -> np.ndarray:
     """At most 8192 evenly spaced samples, float32 [S, inputs]; InputError if the data are unusable."""
-    samples = check_samples(calibration, inputs, "Calibration data")
+    samples = check_samples(calibration, inputs, what)
     return samples[np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(np.int64))]
 
 

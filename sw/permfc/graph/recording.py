@@ -44,6 +44,8 @@ def reached(plan: Plan, part: Partition, wanted: Chain, networks: Mapping[str, N
         if name == wanted.name:
             found.append(thinned(x, _most_of_batch(feeds)))
             raise _Reached
+        if not len(x):
+            return np.zeros((0, float_networks[name].outputs), dtype=np.float32)
         return networks[name].predict(x) if name in networks else float_networks[name].predict(x)
 
     for part_feeds in feeds:

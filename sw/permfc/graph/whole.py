@@ -47,7 +47,7 @@ class ChainFigures:
     Members
     -------
     error : float
-        Root mean square of the change of its results, over that of the results; the chains before it are exact.
+        Root mean square of the change of its results, over that of the results, what the chains before it have done included.
     clipped : float
         The share of its input values that int8 clips, 0 to 1.
     """

@@ -30,7 +30,7 @@ def why_not(unit: Unit, seen: Record) -> str:
         return "MultiheadAttention uses its weight, and does not call it"
     if seen.reason:
         return seen.reason
-    if not seen.calls:
+    if not seen.rows.seen:
         return "no calibration batch reached it"
     if max(unit.outputs, unit.inputs) > MAX_SIZE:
         return f"it has more than the {MAX_SIZE} inputs or outputs that an engine can have"

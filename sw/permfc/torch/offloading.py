@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
+from ..compression.targets import check_bits
 from ..config import EngineConfig
 from ..device.opening import opener
 from ..errors import InputError, ModelError
@@ -59,6 +60,7 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
     ConfigError
         If there is no such kind of device, told before anything is compressed.
     """
+    check_bits(bits)
     opener(device)  # a name that is wrong costs no compression
     model = unwrapped(model)
     found = units(model)
@@ -90,9 +92,9 @@ def _rates(model: nn.Module, taken: Sequence[Sequence[tuple[Unit, Record]]], giv
     members = [unit for group in taken for unit, _ in group]
     report("share bits among layers", 0, 1)
     found = sensitivities(model, members, given)
-    if found is None:
-        return [bits] * len(taken)
-    rates = shared_bits(taken, {unit.name: value for unit, value in zip(members, found, strict=True)}, bits, engine)
+    rates: list[float | str] = [bits] * len(taken)
+    if found is not None:
+        rates = list(shared_bits(taken, {unit.name: value for unit, value in zip(members, found, strict=True)}, bits, engine))
     report("share bits among layers", 1, 1)
     return rates
 

@@ -91,13 +91,13 @@ def record(model: nn.Module, units: Sequence[Unit], calibration: Sequence[object
     Raises
     ------
     InputError
-        If there is no batch, or the model does not take one.
+        If the model does not take a batch.
     """
     records, tensors = [Record() for _ in units], _Tensors()
     watched = {module: _watch(module, record, tensors) for unit, record in zip(units, records, strict=True) for module in unit.modules}
     with at_inference(model), instead(watched):
         for number, batch in enumerate(calibration):
-            call(model, batch, f"calibration batch {number}")
+            run_batch(model, batch, number)
             for each in records:
                 each.ends.append(len(each.calls))
     return records
@@ -116,18 +116,43 @@ def rows_now(model: nn.Module, unit: Unit, seen: Record, calibration: Sequence[o
     Returns
     -------
     float32 [n, inputs] or None
-        The same rows as in ``seen``; None if the model calls its modules otherwise now.
+        The same rows as in ``seen``; None if the model does not run with these, or calls the layer otherwise or with other rows.
     """
     found, tensors = Record(), _Tensors()
     watched = {module: _watch(module, found, tensors, seen.ends) for module in unit.modules}
-    with at_inference(model), instead({**exchanged, **watched}):
-        for number, batch in enumerate(calibration):
-            if seen.ends[number] > len(found.calls):
-                with suppress(_Enough):
-                    call(model, batch, f"calibration batch {number}")
-            found.ends.append(len(found.calls))
+    try:
+        with untouched(model), at_inference(model), instead({**exchanged, **watched}):
+            for number, batch in enumerate(calibration):
+                if seen.ends[number] > len(found.calls):
+                    with suppress(_Enough):
+                        run_batch(model, batch, number)
+                found.ends.append(len(found.calls))
+    except InputError:  # the model's own code looks at what was exchanged
+        return None
     alike = found.ends == seen.ends and found.rows.seen == seen.rows.seen
-    return found.rows.rows() if alike else None
+    return found.rows.rows() if alike and _same_rows(found.rows.rows(), seen.rows.rows()) else None
+
+
+def _same_rows(found: np.ndarray, seen: np.ndarray) -> bool:
+    """Whether rows are nearer to those that they should be than these are to their mean: others, of another choice, are not."""
+    spread = np.square(seen - seen.mean(axis=0), dtype=np.float64).sum()
+    return bool(np.square(found - seen, dtype=np.float64).sum() <= spread)
+
+
+def run_batch(model: nn.Module, batch: object, number: int) -> object:
+    """The model's results for a copy of a calibration batch, with the same random numbers whenever it is run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        return call(model, _copied(batch), f"calibration batch {number}")
+
+
+def _copied(batch: object) -> object:
+    """A batch with tensors of its own: a model may write into its inputs."""
+    if isinstance(batch, Tensor):
+        return batch.clone()
+    if isinstance(batch, Mapping):
+        return {name: _copied(value) for name, value in batch.items()}
+    return type(batch)(_copied(value) for value in batch) if type(batch) in (list, tuple) else batch
 
 
 def call(model: Callable[..., object], batch: object, name: str) -> object:
@@ -140,6 +165,20 @@ def call(model: Callable[..., object], batch: object, name: str) -> object:
     except Exception as error:  # whatever the model's own code raises
         raise InputError(f"{type(model).__name__} does not take {name}, which is a {type(batch).__name__}: {error}; a batch is a tensor, a "
                          "tuple of the arguments of forward (without labels), or a dict of them") from error
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever modules assign to their attributes and buffers meanwhile is forgotten."""
+    kept = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes, buffers in kept:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers)
 
 
 @contextmanager
