@@ -18,7 +18,7 @@ from rich.console import Console
 from permfc.torch import offload
 from permfc_cli.console import progress
 
-CALIBRATION_STORIES = 8
+CALIBRATION_STORIES = 32
 CALIBRATION_TOKENS = 200
 
 
