@@ -7,8 +7,10 @@ import pytest
 
 from permfc.compression.compress import compress
 from permfc.compression.matching import matched
+from permfc.compression.preparation import prepare
+from permfc.config import EngineConfig
 from permfc.errors import InputError
-from permfc.functions import IDENTITY
+from permfc.functions import IDENTITY, RELU
 from permfc.importers.float_network import FloatLayer, FloatNetwork
 
 RNG = np.random.default_rng(0)
@@ -44,6 +46,23 @@ def test_noise_tells_no_better_weights(samples: int) -> None:
     noise = np.random.default_rng(6).standard_normal((samples, 24)).astype(np.float32)
     moved = matched(WEIGHT, x, x @ WEIGHT + noise, [np.arange(30)])
     assert missing(moved, fresh, fresh @ WEIGHT) < 0.35 * np.square(noise).mean()
+
+
+def test_few_samples_are_not_believed() -> None:
+    """Features that are changed by noise alone: what chance tells of 79 samples would do harm on new ones."""
+    x = features(79, 4)
+    assert matched(WEIGHT, x @ MIXING, x @ WEIGHT, [np.arange(30)]) is WEIGHT
+
+
+def test_floors_are_below_what_is_wanted_too() -> None:
+    """Hidden features that are at least 3 for the calibration data, and at least 1 for the reference."""
+    rng = np.random.default_rng(2)
+    layers = (FloatLayer(np.eye(12, dtype=np.float32), np.zeros(12, np.float32), RELU, "first"),
+              FloatLayer(rng.standard_normal((6, 12)).astype(np.float32), np.zeros(6, np.float32), IDENTITY, "second"))
+    network, reference = FloatNetwork(layers), 1 + rng.random((200, 12)).astype(np.float32)
+    ready = prepare(network, 64.0, reference + 2.0, reference, EngineConfig(), {"second": "dense8"})
+    np.testing.assert_allclose(ready.network.predict(ready.reference), network.predict(reference), atol=1e-4)
+    assert ready.network.layers[1].bias.all()  # there are floors
 
 
 def test_a_part_of_a_network_is_compressed_for_inputs_that_others_have_changed() -> None:

@@ -15,6 +15,8 @@ pytest.importorskip("onnxruntime")
 import permfc  # noqa: E402
 from graph_cases import graph, node, original, values  # noqa: E402
 from permfc.errors import FormatError, InputError, LinkError, ModelError, ToolError  # noqa: E402
+from permfc.graph.partition import partition  # noqa: E402
+from permfc.graph.recording import reached  # noqa: E402
 from permfc.graph.running import run_samples  # noqa: E402
 from permfc.graph.values import relative_error, share_equal  # noqa: E402
 from permfc.graph.whole import WholeNetwork  # noqa: E402
@@ -75,6 +77,19 @@ def test_a_chain_is_compressed_for_what_the_ones_before_give(monkeypatch):
     np.testing.assert_allclose(now, softmax(first), atol=1e-6)
     np.testing.assert_allclose(before, softmax(SAMPLES @ W1.T + B1), atol=1e-6)
     assert nothing is None and not np.array_equal(now, before)
+
+
+def test_a_batch_that_gives_a_chain_on_the_host_no_rows():
+    part = partition(model("softmax"))
+    first, second = part.chains
+
+    class Empty:
+        """A plan without a host's part."""
+
+        def run(self, feeds, compute):
+            compute(second.name, compute(first.name, feeds["x"]))
+
+    assert reached(Empty(), part, second, {}, [{"x": SAMPLES[:0]}, {"x": SAMPLES[:3]}]).shape == (3, 24)
 
 
 def softmax(x):

@@ -56,18 +56,15 @@ def compressed(group: Sequence[tuple[Unit, Record]], now: np.ndarray | None, bit
     """
     members = [unit for unit, _ in group]
     name, network, rows = group_name(group), group_network(members, group_name(group)), group[0][1].rows.rows()
-    held = held_out(len(rows))
+    held, received = held_out(len(rows)), rows if now is None else now
     common = {"name": name, "modules": tuple(name for unit in members for name in unit.names), "shape": (network.outputs, network.inputs)}
     try:
-        if now is None:
-            small = compress(network, bits, rows[~held], engine)
-        else:
-            small = compress(network, bits, now[~held], engine, reference=rows[~held])
+        small = compress(network, bits, received[~held], engine, reference=None if now is None else rows[~held])
     except InputError as error:
         raise InputError(f"Layer {name}: {error}") from error
     except ModelError as error:
         return LayerReport(**common, reason=str(error)), None
-    kinds, change = _kinds(small), _error(network, small, rows if now is None else now, rows, held if held.any() else ~held)
+    kinds, change = _kinds(small), _error(network, small, received, rows, held if held.any() else ~held)
     if set(kinds) == {Kind.EMPTY.value} and change > _LOST:
         return LayerReport(**common, reason="with so few bits it keeps none of its weights"), None
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
