@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,18 +88,23 @@ def _reordered(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.
 def _search(layers: list[tuple[ScaledLayer, Storage]], target: float, done: Callable[[int], None]) -> tuple[float, list[int]]:
     """The slope that gives about the target size, and the best number of classes of each layer at that slope."""
     fits = [sampled_fit(layer, storage) for layer, storage in layers]
+    slope = common_slope(fits, [1.0] * len(fits), target, done)
+    best = [best_class_count(fit, slope, lambda classes, layer=layer, storage=storage: sampled_fit(layer, storage, classes))
+            for fit, (layer, storage) in zip(fits, layers, strict=True)]
+    return slope, [fit.classes for fit in best]
+
+
+def common_slope(fits: Sequence[ClassFit], worths: Sequence[float], target: float, done: Callable[[int], None] | None = None) -> float:
+    """Improve fits until all together have about ``target`` bits, at one slope, which is returned, over what a unit of each one's error is worth."""
     rounds = [5] + [2] * _SEARCH_STEPS
 
     def image_bits(slope: float) -> float:
         rounds_now = rounds.pop(0) if len(rounds) > 1 else rounds[0]
-        for fit in fits:
-            fit.improve(slope, rounds_now)
+        for fit, worth in zip(fits, worths, strict=True):
+            fit.improve(slope / worth, rounds_now)
         return sum(fit.image_bits() for fit in fits)
 
-    slope = search_slope(image_bits, target, _FIRST_SLOPE, _SEARCH_STEPS, done)
-    best = [best_class_count(fit, slope, lambda classes, layer=layer, storage=storage: sampled_fit(layer, storage, classes))
-            for fit, (layer, storage) in zip(fits, layers, strict=True)]
-    return slope, [fit.classes for fit in best]
+    return search_slope(image_bits, target, _FIRST_SLOPE, _SEARCH_STEPS, done)
 
 
 def _fit(scaled: list[ScaledLayer], storages: list[Storage], class_counts: list[int], slopes: list[float],

@@ -1,4 +1,4 @@
-"""Error feedback: what rounding does to one feature's weights is made up for by the weights of the features that come later.
+"""Error feedback: what rounding does to one feature's weights is made up for by the weights of the others.
 
 Before that, weights move to where they make up for what the layers before have done to the features (``matched``).
 Inputs are correlated, so an error in one column can be cancelled in part by others. Columns are rounded one after the other; after each, the
@@ -27,7 +27,7 @@ _WORTH = 0.01    # of the error: a pass that saves less was the last
 
 
 def fed_back(quantiser: Quantiser, x: np.ndarray, aim: np.ndarray | None = None) -> np.ndarray:
-    """The weights of the quantiser's fit, moved so that rounding them makes the least error in the layer's outputs.
+    """The weights of the quantiser's fit, moved so that rounding them makes little error in the layer's outputs.
 
     Parameters
     ----------

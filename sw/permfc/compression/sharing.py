@@ -10,13 +10,11 @@ import numpy as np
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..importers.float_network import FloatNetwork
-from .allocation import sampled_fit, search_slope
+from .allocation import common_slope, sampled_fit
 from .overhead import fixed_bits, step_bits
 from .preparation import Prepared, prepare
 from .targets import layer_plans
 
-_FIRST_SLOPE = 0.05   # of the mean error of a layer without weights, a bit
-_SEARCH_STEPS = 14
 _HALVINGS = 60
 _BELIEVED = 0.5       # of a ratio of sensitivities, as an exponent: errors of samples are not independent, as the estimate assumes
 _LEAST, _MOST = 0.5, 2.5  # of the common rate: estimates are not believed beyond
@@ -60,15 +58,7 @@ def shared_rates(sharers: Sequence[Sharer], bits: float, engine: EngineConfig) -
     worth = np.array([max(sharer.sensitivity * unit, 1e-30) for sharer, unit in zip(sharers, units, strict=True)])
     weights = np.array([sharer.network.weight_count for sharer in sharers])
     worth = (worth / np.exp(weights @ np.log(worth) / weights.sum())) ** _BELIEVED
-    rounds = [5] + [2] * _SEARCH_STEPS
-
-    def image_bits(slope: float) -> float:
-        now = rounds.pop(0) if len(rounds) > 1 else rounds[0]
-        for fit, each in zip(fits, worth, strict=True):
-            fit.improve(slope / each, now)
-        return float(sum(fit.image_bits() for fit in fits))
-
-    search_slope(image_bits, bits * float(weights.sum()), _FIRST_SLOPE, _SEARCH_STEPS)
+    common_slope(fits, worth.tolist(), bits * float(weights.sum()))
     least = np.array(headers) / weights
     rates = np.array([fit.image_bits() for fit in fits]) / weights
     return _averaging(rates, np.clip(_HEADERS * least, _LEAST * bits, bits), _MOST * bits, weights, bits)

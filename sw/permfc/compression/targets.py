@@ -19,6 +19,7 @@ from ..progress import Progress
 from .allocation import Budget
 from .overhead import Storage, fixed_bits
 
+LOST = 0.25     # of the results: a part of a network with a larger error, and a layer without weights, computes nothing of use
 ANY_SIZE = 1e6  # bits a weight: more than any network takes
 CHOOSABLE = (Kind.PREFIX, Kind.SPARSE, Kind.DENSE8)  # kinds that a user may name
 FLOAT_BITS = 32

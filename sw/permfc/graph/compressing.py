@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compression.compress import compress
-from ..compression.targets import ANY_SIZE, check_bits, layer_plans, sized
+from ..compression.targets import ANY_SIZE, LOST, check_bits, layer_plans, sized
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..network import Network
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _JUDGED_ROWS = 256  # of them, that tell its error
-_LOST = 0.25       # of the results: a chain with a larger error, and a layer without weights, computes nothing of use
 SKIPPED = "left out by --skip"
 
 
@@ -145,7 +144,7 @@ def _lost(chain: Chain, network: Network, figures: ChainFigures) -> dict[str, st
 
     A layer whose weights matter to none of the samples may lose them.
     """
-    if figures.error < _LOST:
+    if figures.error < LOST:
         return {}
     return {dense.name: f"too small: with so few bits {layer.name} keeps none of its weights"
             for layer, small in zip(chain.network, network.layers, strict=True) if layer.weight.any() and small.is_empty

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..compression.compress import compress
 from ..compression.sharing import Sharer, affordable, shared_rates
+from ..compression.targets import LOST
 from ..config import EngineConfig
 from ..errors import InputError, ModelError
 from ..image import size_report
@@ -20,7 +21,6 @@ from .modules import Group
 from .recording import HELD_OUT, Record
 from .report import LayerReport
 
-_LOST = 0.25  # of the results: a layer without weights and with a larger error computes nothing of use
 _FEW = 4 * HELD_OUT  # with fewer rows none is held out
 
 
@@ -65,7 +65,7 @@ def compressed(group: Sequence[tuple[Unit, Record]], now: np.ndarray | None, bit
     except ModelError as error:
         return LayerReport(**common, reason=str(error)), None
     kinds, change = _kinds(small), _error(network, small, received, rows, held if held.any() else ~held)
-    if set(kinds) == {Kind.EMPTY.value} and change > _LOST:
+    if set(kinds) == {Kind.EMPTY.value} and change > LOST:
         return LayerReport(**common, reason="with so few bits it keeps none of its weights"), None
     places = {name: part for unit, part in zip(members, columns(members), strict=True) for name in unit.names}
     report = LayerReport(**common, image_bytes=size_report(small, engine).image_bytes, kinds=kinds, error=change)
