@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OURS = "permfc"  # the packages whose names are looked up
-OPTIONAL = "permfc.torch"  # its names take torch, which need not be installed
+OPTIONAL = ("permfc.torch", "permfc.train")  # their names take torch, which need not be installed
 
 named = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
