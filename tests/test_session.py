@@ -255,7 +255,7 @@ def test_single_layers_get_what_was_chosen_for_them(network):
 
 
 @pytest.mark.parametrize(("bits", "choice", "text"), [
-    (BITS, "dense9", r"^Layer fc2 must have a number of bits or one of the kinds prefix, sparse, dense8, not 'dense9'$"),
+    (BITS, "dense9", r"^Layer fc2 must have a positive number of bits a weight or one of the kinds prefix, sparse, dense8, not 'dense9'$"),
     (BITS, "dense8", r"^Layer fc2 cannot be dense8 on an engine with 8 levels: that takes 16$"),
     ("dense8", "prefix", r"^Layer fc1 cannot be dense8 on an engine with 8 levels: that takes 16$"),
 ])

@@ -62,7 +62,10 @@ def test_a_layer_keeps_to_its_kind(kind):
 
 @pytest.mark.parametrize(("choices", "text"), [
     ({"fourth": 2.0}, r"The network has no layer 'fourth'; its layers are first, second, third"),
-    ({"first": "huffman"}, r"Layer first must have a number of bits or one of the kinds prefix, sparse, dense8, not 'huffman'"),
+    ({"first": "huffman"}, r"Layer first must have a positive number of bits a weight or one of the kinds prefix, sparse, dense8, not 'huffman'"),
+    ({"first": None}, r"Layer first must have a positive number of bits a weight or one of the kinds .* not None"),
+    ({"first": np.nan}, r"Layer first must have a positive number of bits a weight .* not nan"),
+    ({"second": True}, r"Layer second must have a positive number of bits a weight .* not True"),
     ({"first": 0.01}, r"Layer first cannot have 0\.01 bits a weight: its headers, biases and multipliers alone take \d"),
     ({"first": 9.0, "second": 9.0}, r"Target of 5 bits a weight cannot be reached: .* and the bits of the layers named take \d+\.\d+"),
 ])

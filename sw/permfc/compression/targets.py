@@ -34,9 +34,12 @@ def sized(network: FloatNetwork, bits: float | str, per_layer: Mapping[str, floa
     Raises
     ------
     ModelError
-        If ``bits`` is anything else than that or a positive number.
+        If ``bits`` is anything else than that or a positive number, or a layer is asked for what is neither a positive number nor a kind.
     """
     check_bits(bits)
+    for name, choice in per_layer.items():
+        if not isinstance(choice, str) and not _is_size(choice):
+            raise _unusable(name, choice)
     if bits != Kind.DENSE8.value:
         return bits, dict(per_layer)
     return ANY_SIZE, dict.fromkeys((layer.name for layer in network), Kind.DENSE8.value) | dict(per_layer)
@@ -44,8 +47,17 @@ def sized(network: FloatNetwork, bits: float | str, per_layer: Mapping[str, floa
 
 def check_bits(bits: float | str) -> None:
     """ModelError unless ``bits`` is a positive number or "dense8"."""
-    if bits != Kind.DENSE8.value and not (isinstance(bits, (int, float, np.number)) and np.isfinite(bits) and bits > 0):
+    if bits != Kind.DENSE8.value and not _is_size(bits):
         raise ModelError(f"Target bits a weight must be a positive number, or dense8, not {bits!r}")
+
+
+def _is_size(bits: object) -> bool:
+    return isinstance(bits, (int, float, np.number)) and not isinstance(bits, bool) and bool(np.isfinite(bits)) and bits > 0
+
+
+def _unusable(name: str, choice: object) -> ModelError:
+    return ModelError(f"Layer {name} must have a positive number of bits a weight or one of the kinds "
+                      f"{', '.join(kind.value for kind in CHOOSABLE)}, not {choice!r}")
 
 
 def layer_plans(network: FloatNetwork, bits: float, engine: EngineConfig,
@@ -86,7 +98,7 @@ def _with_kind(storage: Storage, name: str, choice: float | str | None) -> Stora
         return storage
     kinds = {kind.value: kind for kind in CHOOSABLE}
     if choice not in kinds:
-        raise ModelError(f"Layer {name} must have a number of bits or one of the kinds {', '.join(kinds)}, not {choice!r}")
+        raise _unusable(name, choice)
     if not storage.may_use(kinds[choice]):
         raise ModelError(f"Layer {name} cannot be {choice} on an engine with {storage.levels} levels: that takes {MAX_LEVELS}")
     return replace(storage, kinds=frozenset({kinds[choice]}))
@@ -117,7 +129,7 @@ def layer_budgets(network: FloatNetwork, bits: float, storages: list[Storage], p
             free.append(number)
             continue
         weights = layer.weight.size
-        if not (isinstance(wanted, (int, float)) and not isinstance(wanted, bool) and wanted * weights >= least[number]):
+        if wanted * weights < least[number]:
             raise ModelError(f"Layer {layer.name} cannot have {wanted!r} bits a weight: its headers, biases and multipliers alone "
                              f"take {least[number] / weights:.4f}")
         budgets.append(Budget((number,), float(wanted) * weights))
