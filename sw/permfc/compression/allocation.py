@@ -21,7 +21,6 @@ _SEARCH_STEPS = 14
 _FIRST_SLOPE = 0.05        # of the mean energy of a weight, a bit: about 2 bits a weight
 
 
-
 @dataclass(frozen=True)
 class Budget:
     """Layers that share an amount of bits, and so an exchange rate of error for bits.
@@ -167,9 +166,9 @@ def search_slope(image_bits: Callable[[float], float], target: float, start: flo
 
 
 def best_class_count(fit: ClassFit, slope: float, make: Callable[[int], ClassFit]) -> ClassFit:
-    """The cheapest fit at this slope among ``fit`` and those that ``make`` makes for other numbers of classes."""
+    """The cheapest fit at this slope among ``fit`` and those that ``make`` makes for other numbers of classes of sequences, if it has any."""
     best, best_cost = fit, fit.settle(slope)
-    for classes in CLASS_COUNTS:
+    for classes in CLASS_COUNTS if fit.storage.has_sequences else ():
         rival = make(classes)
         cost = rival.settle(slope)
         if cost < best_cost:

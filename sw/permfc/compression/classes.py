@@ -176,7 +176,7 @@ class ClassFit:
         cost[:, :self.classes][:, self.sizes == 0] = np.inf
         if not self.storage.may_use(Kind.DENSE8):
             cost[:, DENSE] = np.inf
-        if not self.storage.may_use(Kind.PREFIX) and not self.storage.may_use(Kind.SPARSE):
+        if not self.storage.has_sequences:
             cost[:, :self.classes] = np.inf
         best = cost.argmin(axis=1)
         self.assignment = np.where(best >= self.classes, best - (self.classes + 2), best)

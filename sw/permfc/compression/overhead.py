@@ -53,6 +53,11 @@ class Storage:
         """Whether a class may be of this kind."""
         return kind is Kind.EMPTY or kind in self.kinds and (kind is not Kind.DENSE8 or self.levels == MAX_LEVELS)
 
+    @property
+    def has_sequences(self) -> bool:
+        """Whether any class may have a common sequence of its own."""
+        return self.may_use(Kind.PREFIX) or self.may_use(Kind.SPARSE)
+
     def whole_words(self, bits: int) -> int:
         """Bits of the words that hold ``bits``, an integer or an array."""
         return words(bits, self.bus_bits) * self.bus_bits
