@@ -61,7 +61,7 @@ def allocate(scaled: list[ScaledLayer], storages: list[Storage], budgets: list[B
         over = [budget for budget, rest in zip(budgets, left, strict=True) if rest < 0]
         if not over:
             for budget, rest in zip(budgets, left, strict=True):
-                _promote(fits, budget, rest)
+                _spend(fits, budget, rest)
             return fits, _reordered(scaled, fits, orders)
         growth *= 1.5
         for budget in over:
@@ -69,11 +69,19 @@ def allocate(scaled: list[ScaledLayer], storages: list[Storage], budgets: list[B
                 slopes[layer] *= growth
 
 
-def _promote(fits: list[ClassFit], budget: Budget, left: float) -> None:
-    """Spend the bits that are left on features of int8, where the new order of features does not change the blocks of the layer before."""
+def _spend(fits: list[ClassFit], budget: Budget, left: float) -> None:
+    """Spend the bits that are left: on features without weights, on longer sequences, on features of int8.
+
+    Features change their classes only where their new order does not change the blocks of the layer before.
+    """
+    movable = [fits[layer] for layer in budget.layers
+               if layer == 0 or len(fits[layer - 1].weights) <= fits[layer - 1].storage.block_outputs]
+    for fit in movable:
+        left = fit.revive(left)
     for layer in budget.layers:
-        if layer == 0 or len(fits[layer - 1].weights) <= fits[layer - 1].storage.block_outputs:
-            left = fits[layer].promote(left)
+        left = fits[layer].spend(left)
+    for fit in movable:
+        left = fit.promote(left)
 
 
 def _reordered(scaled: list[ScaledLayer], fits: list[ClassFit], orders: list[np.ndarray]) -> list[np.ndarray]:
@@ -190,8 +198,4 @@ def fit_to_target(fits: list[ClassFit], target: float, slope: float) -> float:
         return sum(fit.image_bits() for fit in fits)
 
     slope = search_slope(image_bits, target, slope, 12)
-    left = target - image_bits(slope)
-    if left >= 0:
-        for fit in fits:
-            left = fit.spend(left)
-    return left
+    return target - image_bits(slope)

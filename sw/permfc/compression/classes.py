@@ -18,6 +18,7 @@ MOST_CLASSES = MAX_CLASSES - 3  # classes with sequences, beside an empty class 
 
 _SLOPES = np.geomspace(0.12, 8.0, 16)  # around the slope of a class, so that some choice just fills its last bus word
 
+_LEAST_ENERGY = 0.01  # of the average feature's: one with less, which was always zero in calibration, stays without weights
 _ROUNDS = 5        # of improvement before the cost is looked at
 _MOST_REPEATS = 4
 _REPEATED_WEIGHTS = 1 << 23  # of larger layers, each repeat would take minutes
@@ -160,28 +161,37 @@ class ClassFit:
 
     def reassign(self, slope: float) -> float:
         """Move every feature to the class that costs it least in error + slope * bits; return the sum of those costs."""
-        cost = np.full((len(self.importance), self.classes + 2), 0.0)
-        cost[:, :self.classes] = self._energy[:, None] + self._rounding
+        errors, bits = self._options()
+        cost = errors + slope * bits
+        best = cost.argmin(axis=1)
+        self.assignment = np.where(best >= self.classes, best - (self.classes + 2), best)
+        self._refill()
+        return float(cost[np.arange(len(best)), best].sum())
+
+    def _options(self) -> tuple[np.ndarray, np.ndarray]:
+        """What each feature may become: weighted errors float64 [N, G + 2], infinite where it may not, and bits float64 [G + 2].
+
+        The last two columns are those of DENSE and EMPTY, which these numbers find as indices.
+        """
+        errors = np.full((len(self.importance), self.classes + 2), 0.0)
+        errors[:, :self.classes] = self._energy[:, None] + self._rounding
         bits = np.zeros(self.classes + 2)
         for block in self._blocks:
             taken = block.taken
             sequences = np.stack([np.repeat(levels, counts) for levels, counts in zip(taken.levels, taken.counts, strict=True)])
             cross = np.einsum("nb,gb->ng", block.sorted_columns, sequences.astype(np.float32))
-            cost[:, :self.classes] += np.square(sequences).sum(axis=1) - 2.0 * cross
+            errors[:, :self.classes] += np.square(sequences).sum(axis=1) - 2.0 * cross
             bits[:self.classes] += self.storage.whole_words(taken.bits)
             bits[DENSE] += self._dense_bits(block)
-        cost[:, DENSE] = self._rounding
-        cost[:, EMPTY] = self._energy
-        cost = self.importance[:, None] * cost + slope * bits
-        cost[:, :self.classes][:, self.sizes == 0] = np.inf
+        errors[:, DENSE] = self._rounding
+        errors[:, EMPTY] = self._energy
+        errors *= self.importance[:, None]
+        errors[:, :self.classes][:, self.sizes == 0] = np.inf
         if not self.storage.may_use(Kind.DENSE8):
-            cost[:, DENSE] = np.inf
+            errors[:, DENSE] = np.inf
         if not self.storage.has_sequences:
-            cost[:, :self.classes] = np.inf
-        best = cost.argmin(axis=1)
-        self.assignment = np.where(best >= self.classes, best - (self.classes + 2), best)
-        self._refill()
-        return float(cost[np.arange(len(best)), best].sum())
+            errors[:, :self.classes] = np.inf
+        return errors, bits
 
     def _refill(self) -> None:
         """Give each class that lost all features the upper half of the largest class."""
@@ -237,34 +247,32 @@ class ClassFit:
             block.choice[number] = choice
             budget -= float(extra_bits)
 
-    def promote(self, budget: float) -> float:
-        """Store features as dense8 where that saves most error a bit, while they fit into ``budget`` bits; return what is left."""
-        if not self.storage.may_use(Kind.DENSE8):
-            return budget
-        extra, saved = self._promotions()
-        worth = np.flatnonzero((extra > 0) & (saved > 0))
-        worth = worth[np.argsort(-saved[worth] / extra[worth], kind="stable")]
-        before = self.image_bits()
-        taken = np.cumsum(extra[worth])
-        slots = self.storage.header_bits(len(self.weights), min(self.slots + 2, MAX_CLASSES)) - self._header_bits()
-        chosen = worth[:np.searchsorted(taken, (budget - slots) / self.stands_for, side="right")] if budget > slots else worth[:0]
-        self.assignment[chosen] = DENSE
-        return budget - (self.image_bits() - before)
+    def revive(self, budget: float) -> float:
+        """Give features without weights a sequence where that saves most error a bit, while ``budget`` bits last; return what is left."""
+        energy = self.importance * self._energy
+        return self._move((self.assignment == EMPTY) & (energy > _LEAST_ENERGY * energy.mean()), np.flatnonzero(self.sizes), budget)
 
-    def _promotions(self) -> tuple[np.ndarray, np.ndarray]:
-        """What each feature would take more, in bits, and save, in weighted error, as dense8: float64 [N] twice."""
-        within = np.flatnonzero(self.assignment >= 0)
-        labels = self.assignment[within]
-        extra, saved = np.zeros(len(self.assignment)), np.zeros(len(self.assignment))
-        for block in self._blocks:
-            taken = block.taken
-            extra[within] += self._dense_bits(block) - self.storage.whole_words(taken.bits)[labels]
-            for label in np.unique(labels):
-                members = within[labels == label]
-                sequence = np.repeat(taken.levels[label], taken.counts[label]).astype(np.float32)
-                saved[members] += np.square(block.sorted_columns[members] - sequence).sum(axis=1)
-        saved[within] = self.importance[within] * (saved[within] - self._rounding)
-        return extra, saved
+    def promote(self, budget: float) -> float:
+        """Store features as dense8 where that saves most error a bit, while ``budget`` bits last; return what is left."""
+        return self._move(self.assignment != DENSE, np.array([DENSE]), budget) if self.storage.may_use(Kind.DENSE8) else budget
+
+    def _move(self, movable: np.ndarray, targets: np.ndarray, budget: float) -> float:
+        """Move some of the features ``movable`` bool [N] to the classes ``targets`` int [T]; return the bits that are left."""
+        if not len(targets):
+            return budget
+        errors, bits = self._options()
+        extra = bits[targets] - bits[self.assignment][:, None]
+        saved = errors[np.arange(len(errors)), self.assignment][:, None] - errors[:, targets]
+        gain = np.where(movable[:, None] & (extra > 0) & (saved > 0), saved / np.maximum(extra, 1.0), 0.0)
+        target = gain.argmax(axis=1)
+        gain, extra = gain.max(axis=1), extra[np.arange(len(extra)), target]
+        worth = np.argsort(-gain, kind="stable")[:np.count_nonzero(gain)]
+        more_slots = 2 if DENSE in targets and DENSE not in self.assignment else 0
+        left = budget - (self.storage.header_bits(len(self.weights), min(self.slots + more_slots, MAX_CLASSES)) - self._header_bits())
+        chosen = worth[:np.searchsorted(self.stands_for * np.cumsum(extra[worth]), left, side="right")] if left > 0 else worth[:0]
+        before = self.image_bits()
+        self.assignment[chosen] = targets[target[chosen]]
+        return budget - (self.image_bits() - before)
 
     def sequences(self) -> list[Candidates]:
         """The chosen sequences: per block, Candidates of all prefix classes."""

@@ -17,12 +17,13 @@ from ..progress import Progress
 from .allocation import allocate
 from .assembly import assemble
 from .overhead import step_bits
-from .preparation import prepare
+from .preparation import Prepared, prepare
 from .tables import without_factors
 from .targets import layer_budgets, sized
 
 _ENGINE = EngineConfig()
 _ATTEMPTS = 5  # to meet the target
+_SMALL_SHARE = 0.05  # of the image
 
 
 def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
@@ -68,20 +69,40 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     _check_size(network)
     _check_functions(network, engine)
     report = progress or (lambda what, done, total: None)
-    report("measure activations", 0, 1)
-    ready = prepare(network, bits, calibration, reference, engine, per_layer)
-    report("measure activations", 1, 1)
-    taken = float(step_bits(ready.steps, network.inputs))
+    best, least, most_step_bits = None, np.inf, np.inf
+    while most_step_bits >= 0:  # own steps and offsets of the inputs are tried against less of them where they are a large part of the image
+        report("measure activations", 0, 1)
+        ready = prepare(network, bits, calibration, reference, engine, per_layer, most_step_bits)
+        report("measure activations", 1, 1)
+        compressed = _compressed(ready, bits, engine, per_layer, report)
+        taken = step_bits(ready.steps, network.inputs)
+        if best is None and taken <= _SMALL_SHARE * bits * network.weight_count:
+            return compressed
+        if (error := _error(ready, compressed)) < least:
+            best, least = compressed, error
+        most_step_bits = taken - 1
+    return best
+
+
+def _compressed(ready: Prepared, bits: float, engine: EngineConfig, per_layer: Mapping[str, float | str], report: Progress) -> Network:
+    """A network of at most ``bits`` bits a weight."""
+    weights = ready.network.weight_count
+    taken = float(step_bits(ready.steps, ready.network.inputs))
     for _ in range(_ATTEMPTS):
-        budgets = layer_budgets(network, bits, ready.storages, per_layer, taken)
+        budgets = layer_budgets(ready.network, bits, ready.storages, per_layer, taken)
         fits, orders = allocate(ready.scaled, ready.storages, budgets, report)
         compressed = assemble(ready, fits, orders, report)
-        over = 8.0 * image_layout(compressed, engine.bus_bytes).image_bytes - bits * network.weight_count
+        over = 8.0 * image_layout(compressed, engine.bus_bytes).image_bytes - bits * weights
         if over <= 0:
             return compressed
         taken += over
-    raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / network.weight_count:.4f} bits: "
-                     "ask for a little more")
+    raise ModelError(f"Target of {bits:.4g} bits a weight was missed by {over / weights:.4f} bits: ask for a little more")
+
+
+def _error(ready: Prepared, compressed: Network) -> float:
+    """Squared error of the results for the samples; only these have steps of their own."""
+    wanted = ready.network.predict(ready.samples if ready.reference is None else ready.reference)
+    return float(np.square(compressed.predict(ready.samples + ready.steps.offsets(compressed.inputs)) - wanted, dtype=np.float64).mean())
 
 
 def _check_size(network: FloatNetwork) -> None:

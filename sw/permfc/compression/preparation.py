@@ -47,8 +47,8 @@ class Prepared:
 
 
 def prepare(network: FloatNetwork, bits: float, calibration: np.ndarray | None, reference: np.ndarray | None, engine: EngineConfig,
-            per_layer: Mapping[str, float | str]) -> Prepared:
-    """Measure and scale a network; parameters and errors are those of ``compress``."""
+            per_layer: Mapping[str, float | str], most_step_bits: float = np.inf) -> Prepared:
+    """Measure and scale a network; parameters and errors are those of ``compress``. Steps and offsets of inputs take ``most_step_bits`` at most."""
     storages, budgets = layer_plans(network, bits, engine, per_layer)
     samples = None if calibration is None else calibration_samples(calibration, network.inputs)
     original = None if reference is None else _reference(reference, calibration, network.inputs)
@@ -59,7 +59,7 @@ def prepare(network: FloatNetwork, bits: float, calibration: np.ndarray | None, 
     if real_samples:
         network = without_floors(network, believed if original is None else np.concatenate([believed, original]), storages)
     statistics = measure(network, believed, real=real_samples > 0)
-    steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], budgets[0].bits / 2)
+    steps = choose_input_steps(network.layers[0], believed, statistics[0], real_samples, rates[0], min(budgets[0].bits / 2, most_step_bits))
     network, (samples, original) = without_offsets(network, (samples, original), steps)
     statistics[0] = shifted(statistics[0], steps.offsets(network.inputs))
     scaled = scale_layers(network, statistics, tables, storages, steps, rates, real_samples)
