@@ -62,7 +62,7 @@ def measure(name: str, bits: float, folder: Path | None = None, calibrated: bool
         raise InputError(f"Network {name!r} must begin with the name of its data set, one of {', '.join(READERS)}")
     network, data = load_model(datasets.trained_network(name, folder)), READERS[data_set](folder)
     start = time.perf_counter()
-    compressed = compress(network, bits, data.train[:CALIBRATION_SAMPLES] if calibrated else None, engine=ENGINE)
+    compressed = compress(network, bits, data.calibration(CALIBRATION_SAMPLES) if calibrated else None, engine=ENGINE)
     seconds = time.perf_counter() - start
     float_accuracy, accuracy = (percent_right(model.predict(data.test), data.test_labels) for model in (network, compressed))
     size = image_layout(compressed, ENGINE.bus_bytes).image_bytes

@@ -44,6 +44,10 @@ class Dataset:
         """Value of the number of different labels."""
         return int(max(self.train_labels.max(), self.test_labels.max())) + 1
 
+    def calibration(self, samples: int) -> np.ndarray:
+        """Samples at even places of the training data, which may be sorted by label: float32 [samples, features]."""
+        return self.train[np.linspace(0, len(self.train) - 1, samples).astype(np.int64)]
+
 
 @dataclass(frozen=True, eq=False)
 class EfficientNetHead:

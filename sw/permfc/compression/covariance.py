@@ -9,7 +9,7 @@ import numpy as np
 _MOST_FEATURES = 4096  # in one group: bounds the memory and time of the factorisation
 _LEAST_RIDGE = 1e-3    # of the mean variance, added to every feature's so that features that never vary do no harm
 _RIDGES = (_LEAST_RIDGE, 1e-2, 0.1, 0.5)  # from much trust in the samples to little
-JUDGED = 5            # every so manieth sample tells how much trust the others deserve
+_JUDGED = 5           # the last of so many parts of the samples tells how much trust the others deserve
 
 
 def shrunk_covariance(x: np.ndarray, ridge: float = _LEAST_RIDGE) -> np.ndarray:
@@ -38,10 +38,10 @@ def best_ridge(x: np.ndarray) -> float | None:
     Parameters
     ----------
     x : float [S, N]
-        Columns in the order in which they are rounded. Of many columns, the first ones decide. Every fifth sample is
-        kept to judge by, so fewer than five samples get None.
+        Columns in the order in which they are rounded. Of many columns, the first ones decide. The last fifth of
+        the samples is kept to judge by, so fewer than five samples get None.
     """
-    judged = np.arange(len(x)) % JUDGED == JUDGED - 1
+    judged = judging(len(x))
     if not judged.any():
         return None
     known = x[~judged, :_MOST_FEATURES]
@@ -57,6 +57,11 @@ def best_ridge(x: np.ndarray) -> float | None:
             continue
         best, least = ridge, error
     return best
+
+
+def judging(samples: int) -> np.ndarray:
+    """The samples that judge what the others say, bool [S]: the last ones, which differ from the others where samples are sorted."""
+    return np.arange(samples) >= samples - samples // _JUDGED
 
 
 def _error_left(covariance: np.ndarray, kept: np.ndarray) -> float:

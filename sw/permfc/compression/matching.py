@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .covariance import JUDGED
+from .covariance import judging
 
 _LEAST_JUDGED = 16  # samples that judge: fewer are led astray by chance
 _RIDGES = (1e-3, 1e-2, 0.1, 1.0)  # of the mean variance, from much trust in the samples to little
@@ -28,7 +28,7 @@ def matched(columns: np.ndarray, x: np.ndarray, aim: np.ndarray, groups: Sequenc
     groups : sequence of int64 arrays
         Features that are moved together.
     """
-    judged = np.arange(len(x)) % JUDGED == JUDGED - 1
+    judged = judging(len(x))
     if judged.sum() < _LEAST_JUDGED:
         return columns
     columns, x = columns.copy(), x - x.mean(axis=0)

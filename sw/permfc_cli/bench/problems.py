@@ -67,7 +67,7 @@ class Benchmark:
 def _trained(network: str, read: Callable[[Path], datasets.Dataset], folder: Path) -> list[Problem]:
     data = read(folder)
     model = load_model(datasets.trained_network(network, folder))
-    return [Problem(model, data.train[:CALIBRATION_SAMPLES], data.test, data.test_labels)]
+    return [Problem(model, data.calibration(CALIBRATION_SAMPLES), data.test, data.test_labels)]
 
 
 def _efficientnet(folder: Path) -> list[Problem]:
@@ -85,7 +85,7 @@ def _lenet5(folder: Path) -> list[Problem]:
                          IDENTITY if name == _LENET5_LAYERS[-1] else RELU, name) for name in _LENET5_LAYERS]
     convolutions = [(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in ("conv1", "conv2")]
     scale = np.float32(255 / 256)
-    calibration, test = (convolved(scale * images, convolutions, False) for images in (data.train[:CALIBRATION_SAMPLES], data.test))
+    calibration, test = (convolved(scale * images, convolutions, False) for images in (data.calibration(CALIBRATION_SAMPLES), data.test))
     return [Problem(FloatNetwork(tuple(layers)), calibration, test, data.test_labels)]
 
 
