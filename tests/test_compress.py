@@ -88,6 +88,18 @@ def test_more_bits_mean_less_error():
     assert errors[2] < 0.15 and errors[-1] < 1e-3
 
 
+@pytest.mark.parametrize("outputs", [5, 10])
+def test_more_bits_mean_less_error_in_layers_with_few_outputs(outputs):
+    """Their words have room for few choices, and an input's own step and offset take as many bits as some of its weights."""
+    network, x = random_network([64, outputs]), random_inputs(300, 64)
+    errors = []
+    for bits in (8.0, 10.0, 14.0, 18.0):
+        compressed = compress(network, bits, x)
+        assert bits_a_weight(network, compressed) > 0.9 * min(bits, 14.0)
+        errors.append(relative_error(network, compressed, random_inputs(500, 64, 2)))
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.03
+
+
 def test_calibration_helps():
     network = random_network([150, 120, 40])
     x = np.abs(random_inputs(1500, 150)) * np.linspace(0, 1, 150, dtype=np.float32)

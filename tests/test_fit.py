@@ -226,6 +226,17 @@ def test_blocks_of_a_class_are_of_one_kind():
     assert np.array_equal(first, second)
 
 
+def test_features_get_weights_back_within_the_budget():
+    fit = ClassFit(scaled_columns(100, 64), np.append(np.ones(63), 1e-4), Storage(128, 64), 4)
+    fit.improve(0.05, 3)
+    fit.assignment[[3, 5, 40, 63]] = EMPTY
+    before = fit.image_bits()
+    left = fit.revive(800.0)
+    assert fit.image_bits() - before == pytest.approx(800.0 - left)
+    assert 0 <= left < 800 and 1 <= (fit.assignment[[3, 5, 40]] == EMPTY).sum() < 3
+    assert fit.assignment[63] == EMPTY  # it matters too little
+
+
 def test_promotion_stays_in_the_budget():
     fit = ClassFit(scaled_columns(100, 64), np.ones(64), Storage(128, 64), 4)
     fit.improve(0.05, 3)
