@@ -1,4 +1,4 @@
-"""AdderTree: the sum of all lanes' products, one output a cycle."""
+"""AdderTree: the sum of all lanes' sums, one output a cycle."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .product_table import PRODUCT
-
 
 class AdderTree(wiring.Component):
-    """Adds ``lanes`` (a power of two) products; the sum appears ``latency`` cycles later.
+    """Adds ``lanes`` (a power of two) numbers of ``bits`` bits; the total, of as many bits, appears ``latency`` cycles later.
 
     Members
     -------
-    products : In(ArrayLayout(PRODUCT, lanes))
-    total : Out(signed)
-        Wide enough for any products.
+    sums : In(ArrayLayout(signed(bits), lanes))
+    total : Out(signed(bits))
     """
 
-    def __init__(self, *, lanes: int) -> None:
+    def __init__(self, *, lanes: int, bits: int) -> None:
         self.lanes = lanes
-        super().__init__({
-            "products": In(data.ArrayLayout(PRODUCT, lanes)),
-            "total": Out(signed(PRODUCT.width + self.latency)),
-        })
+        self.bits = bits
+        super().__init__({"sums": In(data.ArrayLayout(signed(bits), lanes)), "total": Out(signed(bits))})
 
     @property
     def latency(self) -> int:
@@ -34,11 +29,11 @@ class AdderTree(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        terms = [self.products[i] for i in range(self.lanes)]
+        terms = [self.sums[i] for i in range(self.lanes)]
         while len(terms) > 1:
-            sums = [Signal(signed(len(terms[0]) + 1), reset_less=True) for _ in terms[::2]]
-            for total, left, right in zip(sums, terms[::2], terms[1::2], strict=True):
+            totals = [Signal(signed(self.bits), reset_less=True) for _ in terms[::2]]
+            for total, left, right in zip(totals, terms[::2], terms[1::2], strict=True):
                 m.d.sync += total.eq(left + right)
-            terms = sums
+            terms = totals
         m.d.comb += self.total.eq(terms[0])
         return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal, ValueCastable
+from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal, ValueCastable
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2
@@ -10,7 +10,6 @@ from amaranth.utils import ceil_log2
 from permfc.config import EngineConfig
 
 from . import axi, orders, registers
-from .accumulators import Accumulators
 from .activation_store import ActivationStore
 from .adder_tree import AdderTree
 from .function_table import FunctionTable, TableCopier, is_copied
@@ -23,6 +22,7 @@ from .requantiser import Requantiser
 from .round_control import RoundControl
 from .segment_fetcher import SegmentFetcher
 from .sequencer import Sequencer
+from .totals import Totals
 
 ORDERS_IN_FLIGHT = 16
 
@@ -60,8 +60,8 @@ class Engine(wiring.Component):
         self.loader = Loader(config)
         self.round_control = RoundControl(config)
         self.groups = [LaneGroup(config) for _ in range(config.lanes // GROUP_LANES)]
-        self.tree = AdderTree(lanes=config.lanes)
-        self.accumulators = Accumulators(config, sum_bits=self.tree.total.shape().width)
+        self.tree = AdderTree(lanes=config.lanes, bits=config.accumulator_bits)
+        self.totals = Totals(config)
         self.requantiser = Requantiser(config)
         self.function_table = FunctionTable(config) if config.tables else None
         self.table_copier = TableCopier(config) if is_copied(config) else None
@@ -108,9 +108,10 @@ class Engine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         flush = self.sequencer.flush
-        for name in ("fetcher", "queue", "loader", "round_control"):  # as new at the start of every run
+        for name in ("fetcher", "queue", "loader"):  # as new at the start of every run
             m.submodules[name] = ResetInserter(flush)(getattr(self, name))
-        for name in ("sequencer", "read_master", "tree", "accumulators", "requantiser", "store", "registers"):
+        m.submodules.round_control = ResetInserter(flush & ~self.sequencer.clearing)(self.round_control)
+        for name in ("sequencer", "read_master", "tree", "totals", "requantiser", "store", "registers"):
             m.submodules[name] = getattr(self, name)
         for number, group in enumerate(self.groups):
             m.submodules[f"group{number}"] = group
@@ -210,7 +211,7 @@ class Engine(wiring.Component):
         complete = [group.idle for group in groups]
         if self.table_copier is not None:
             complete.append(~self.table_copier.busy)
-        connect(m, loader.rounds, control.rounds)
+        self._connect_rounds(m)
         m.d.comb += [
             loader.fill_half.eq(control.fill_half),
             loader.tables_complete.eq(Cat(complete).all()),
@@ -219,7 +220,6 @@ class Engine(wiring.Component):
             connect(m, loader.assign[number], group.assign)
             m.d.comb += [
                 group.fill_go.eq(control.fill_go),
-                group.fill_bank.eq(control.fill_half),
                 group.table_en.eq(loader.tables_en),
                 group.table_address.eq(loader.address),
                 group.table_data.eq(loader.word_data),
@@ -228,22 +228,31 @@ class Engine(wiring.Component):
                 group.word_data.eq(loader.word_data),
                 group.control.eq(control.control),
             ]
-            m.d.comb += [self.tree.products[GROUP_LANES * number + i].eq(group.products[i]) for i in range(GROUP_LANES)]
+            m.d.comb += [self.tree.sums[GROUP_LANES * number + i].eq(group.sums[i]) for i in range(GROUP_LANES)]
+
+    def _connect_rounds(self, m: Module) -> None:
+        """After a failed run, one silent sweep over all that the lanes have room for."""
+        loader, rounds = self.loader, self.round_control.rounds
+        cleared, most = Signal(), self.config.block_outputs
+        m.d.comb += [rounds.payload.eq(loader.rounds.payload), rounds.valid.eq(loader.rounds.valid), loader.rounds.ready.eq(rounds.ready)]
+        m.d.sync += cleared.eq(self.sequencer.clearing & (cleared | rounds.ready))
+        with m.If(self.sequencer.clearing):
+            m.d.comb += [rounds.valid.eq(~cleared), rounds.payload.eq(Cat(Const(most // 2, most.bit_length() - 1), Const(most, most.bit_length()), Const(3, 2)))]
 
     def _connect_results(self, m: Module) -> None:
-        loader, accumulators, requantiser = self.loader, self.accumulators, self.requantiser
+        loader, totals, requantiser = self.loader, self.totals, self.requantiser
         m.d.comb += [
-            accumulators.tag.eq(delayed(m, self.round_control.tag, LaneGroup.latency + self.tree.latency)),
-            accumulators.sum.eq(self.tree.total),
-            accumulators.biases_en.eq(loader.biases_en),
-            accumulators.biases_address.eq(loader.address),
-            accumulators.biases_data.eq(loader.word_data),
-            accumulators.wide_bias.eq(loader.emission.wide_bias),
+            totals.tag.eq(delayed(m, self.round_control.tag, LaneGroup.latency + self.tree.latency)),
+            totals.sum.eq(self.tree.total),
+            totals.biases_en.eq(loader.biases_en),
+            totals.biases_address.eq(loader.address),
+            totals.biases_data.eq(loader.word_data),
+            totals.wide_bias.eq(loader.emission.wide_bias),
             requantiser.emission.eq(loader.emission),
-            requantiser.total_en.eq(accumulators.total_en),
-            requantiser.end.eq(accumulators.end),
-            requantiser.total.eq(accumulators.total),
-            requantiser.output.eq(accumulators.output),
+            requantiser.total_en.eq(totals.total_en),
+            requantiser.end.eq(totals.end),
+            requantiser.total.eq(totals.total),
+            requantiser.output.eq(totals.output),
             requantiser.multipliers_en.eq(loader.multipliers_en),
             requantiser.multipliers_address.eq(loader.address),
             requantiser.multipliers_data.eq(loader.word_data),

@@ -16,8 +16,6 @@ SPARSE_SHIFT = 5  # of a sparse class's window: what is left is the number of an
 
 class DecodeControl(data.Struct):
     """What all lanes do in lockstep. ``odd`` and ``load`` speak of the stream in stage 1, ``fill``, ``zero`` of the stream in stage 2.
-
-    The last five are named with the stage of the stream that they speak of.
     """
 
     odd: unsigned(1)   # this is the odd outputs' stream
@@ -26,10 +24,11 @@ class DecodeControl(data.Struct):
     zero: unsigned(1)  # start with the first bit of the byte
     swap: unsigned(1)  # from now on use the code limits that were loaded last
     half: unsigned(1)  # half of the segment buffer in which the next segment lies
-    end_run: unsigned(1)       # the next segment begins with a codeword, in stage 3
-    offset_bank: unsigned(1)   # bank of the offset table, in stage 3
-    product_bank: unsigned(1)  # bank of the product table, in stage 4
-    activate: unsigned(1)      # lanes that were filled since the last time take part, from stage 5 on
+    sweep: unsigned(1)  # beside ``swap``: a codeword an output, whatever the class
+    begin: unsigned(1)  # the next segment begins with the next codeword, in stage 3 ...
+    outputs: unsigned(13)  # ... of a stream of so many outputs
+    take: unsigned(1)      # the next features' activations count from stage 6 on
+    clear: unsigned(1)     # in stage 7: what is accumulated becomes 0
 
 
 class CodeEntry(data.Struct):
@@ -70,8 +69,8 @@ class IndexDecoder(wiring.Component):
     window of one stream, stage 2 finds the length of the other's codeword. A level number appears ``latency`` cycles after its
     stream was in stage 1.
 
-    A codeword of a sparse class stands for a run of zeros and a level. The stream stays where it is while the run lasts, and
-    the codeword's level number is shown from its beginning; ``running`` tells that it is not the level's turn yet.
+    A codeword of a sparse class stands for a run of zeros and a level, so it says how many outputs are passed over. Places are
+    counted down, which ends a stream without a comparison.
 
     Parameters
     ----------
@@ -79,6 +78,8 @@ class IndexDecoder(wiring.Component):
         Capacity of one half of the segment buffer, a power of two.
     word_bytes : int
         Bytes of a bus word.
+    block_outputs : int
+        Most outputs of a segment, a power of two.
 
     Members
     -------
@@ -90,18 +91,21 @@ class IndexDecoder(wiring.Component):
     byte : In(8)
     code_en, code : In
         Entry of the next round's code table.
-    code_bank : In(1)
-        Bank of the offset table that ``code`` goes to.
+    bank : In(1)
+        Bank of the offset table, in stage 3; ``code`` goes to the other.
     level : Out
         Level number.
-    running : Out(1)
-        One cycle after ``level``: the output is zero instead.
+    place : Out
+        Beside it: outputs of the stream that come after the level's.
+    past : Out(1)
+        Beside it: the stream has ended.
     """
 
     #: Cycles from stage 1 to ``level``.
     latency = 3
 
-    def __init__(self, *, segment_bytes: int, word_bytes: int) -> None:
+    def __init__(self, *, segment_bytes: int, word_bytes: int, block_outputs: int) -> None:
+        self.place_bits = ceil_log2(block_outputs) - 1
         self.pointer_bits = ceil_log2(segment_bytes)
         self.byte_bits = ceil_log2(word_bytes)
         super().__init__({
@@ -110,10 +114,11 @@ class IndexDecoder(wiring.Component):
             "address": Out(self.pointer_bits + 1),
             "byte": In(8),
             "code_en": In(1),
-            "code_bank": In(1),
+            "bank": In(1),
             "code": In(CodeEntry),
             "level": Out(LEVEL_BITS),
-            "running": Out(1),
+            "place": Out(self.place_bits),
+            "past": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -121,14 +126,13 @@ class IndexDecoder(wiring.Component):
         window = Signal(MAX_CODE_BITS, reset_less=True)  # of stage 2
         longer = Signal(MAX_CODE_BITS)  # bit d: stage 2's codeword has more than d bits
         length = Signal(3)  # of stage 2's codeword, less one
-        run = Signal(MAX_RICE, reset_less=True)  # zeros that are left before stage 2 may go on
         description = Signal(8, reset_less=True)  # of the runs of this round's class, from its level table
-        self._align(m, window, longer, length, run.any())
+        self._align(m, window, longer, length)
         self._measure(m, window, longer, length, description)
-        self._number(m, window, length, run, description)
+        self._number(m, window, length, description)
         return m
 
-    def _align(self, m: Module, window: Signal, longer: Signal, length: Signal, stay: Value) -> None:
+    def _align(self, m: Module, window: Signal, longer: Signal, length: Signal) -> None:
         """The positions of both streams, which change places between the registers of stages 1 and 2 every cycle.
 
         What stage 2 finds out of a codeword (``length1``, ``longer1``) is applied in stage 1, which has less to do.
@@ -181,8 +185,6 @@ class IndexDecoder(wiring.Component):
             pointer1.eq(pointer2),
             neighbour1.eq(neighbour2),
         ]
-        with m.If(stay):  # 7 + 1 is no step at all
-            m.d.sync += [length1.eq(7), longer1.eq(0)]
         with m.If(control.zero):  # 0 + 7 + 1 is the first bit of a byte
             m.d.sync += [offset1.eq(0), length1.eq(7)]
 
@@ -193,6 +195,8 @@ class IndexDecoder(wiring.Component):
             m.d.sync += loaded.eq(Cat(loaded[8:], self.code.aux))
         with m.If(self.control.swap):
             m.d.sync += description.eq(loaded.word_select(SPARSE_AUX, 8))
+        with m.If(self.control.swap & self.control.sweep):
+            m.d.sync += description.eq(0)
         m.d.comb += longer[0].eq(1)
         for d in range(1, MAX_CODE_BITS):
             limit, end = Signal(d, name=f"limit{d}", reset_less=True), Signal(name=f"end{d}", reset_less=True)
@@ -207,31 +211,39 @@ class IndexDecoder(wiring.Component):
             length[0].eq(Mux(longer[4], Mux(longer[6], longer[7], longer[5]), Mux(longer[2], longer[3], longer[1]))),
         ]
 
-    def _number(self, m: Module, window: Signal, length: Signal, run: Signal, description: Signal) -> None:
+    def _number(self, m: Module, window: Signal, length: Signal, description: Signal) -> None:
         """Rank of the codeword: the codeword itself plus an offset for each length. In a sparse class the codeword's first bits."""
         m.submodules.offsets = offsets = Memory(shape=unsigned(LEVEL_BITS), depth=2 * MAX_CODE_BITS, init=[], attrs=PLAIN)
         write = offsets.write_port()
         m.d.comb += [
             write.en.eq(self.code_en & self.code.number[3]),
-            write.addr.eq(Cat(self.code.number[:3], self.code_bank)),
+            write.addr.eq(Cat(self.code.number[:3], ~self.bank)),
             write.data.eq(self.code.aux[:LEVEL_BITS]),
         ]
         window3, length3 = Signal.like(window), Signal.like(length)
-        running3, run3 = Signal(), Signal.like(run)
         codeword3 = _shift(window3, ~length3, MAX_RICE)  # 8 - (length3 + 1) bits are not the codeword's
-        codeword4, codeword5 = Signal(LEVEL_BITS, reset_less=True), Signal(LEVEL_BITS, reset_less=True)
-        sparse, most_zeros = (description & SPARSE) != 0, description[:MAX_RICE]
+        codeword4 = Signal(LEVEL_BITS, reset_less=True)
         m.d.sync += [
             window3.eq(window),
             length3.eq(length),
-            running3.eq(run.any()),
-            run3.eq(run - 1),
-            # The stream that stage 3 holds now is in stage 2 next.
-            run.eq(Mux(running3, run3, ~codeword3 & most_zeros)),
-            codeword4.eq(Mux(running3, codeword5, Mux(sparse, window3[SPARSE_SHIFT:], codeword3))),
-            codeword5.eq(codeword4),
+            codeword4.eq(Mux((description & SPARSE) != 0, window3[SPARSE_SHIFT:], codeword3)),
         ]
-        with m.If(self.control.end_run):
-            m.d.sync += run.eq(0)
-        offset4 = registered_read(m, offsets, Cat(length3, self.control.offset_bank))
-        m.d.comb += [self.level.eq(codeword4 + offset4), self.running.eq(running3)]
+        offset4 = registered_read(m, offsets, Cat(length3, self.bank))
+        m.d.comb += self.level.eq(codeword4 + offset4)
+        self._place(m, codeword3, description[:MAX_RICE])
+
+    def _place(self, m: Module, codeword: Value, most_zeros: Value) -> None:
+        """Outputs of the stream that come after the codeword's: less by one, and by the zeros of the codeword, ``most_zeros & ~codeword``."""
+        bits = max(self.place_bits, MAX_RICE + 1) + 1  # ``outputs`` may wrap around: what follows is at least one less
+        place4, place5 = (Signal(bits, name=f"place{stage}", reset_less=True) for stage in (4, 5))
+        past4, past5, begun4, moved = Signal(), Signal(), Signal(), Signal(bits)
+        step = Cat(codeword | ~most_zeros, Const(-1, bits - MAX_RICE))  # less one, and less the zeros
+        m.d.comb += [moved.eq(place5 + step), self.place.eq(place4), self.past.eq(past4 | begun4)]
+        m.d.sync += [
+            # The stream that stage 3 holds now was there two cycles ago.
+            place4.eq(Mux(self.control.begin, self.control.outputs, moved)),
+            place5.eq(place4),
+            past4.eq(~self.control.begin & (past5 | moved[-1])),
+            past5.eq(past4),
+            begun4.eq(self.control.begin),  # ``outputs`` itself is no place
+        ]

@@ -1,18 +1,18 @@
-"""Lane: one feature's segment in, one product an output out."""
+"""Lane: one feature's segment in, its products added up output by output."""
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
+from permfc.format import MAX_LEVELS
 
 from .index_decoder import CodeEntry, DecodeControl, IndexDecoder
-from .memory import WideMemory
-from .product_table import PRODUCT, ProductTable
+from .memory import BLOCK, WideMemory, registered_read
 
-# With more lanes than this, devices of the right size have LUTs to spare but not a second block RAM a lane.
-BLOCK_TABLE_LANES = 16
+PRODUCT = signed(16)  # int8 * int8
 
 
 class WordWrite(data.Struct):
@@ -24,31 +24,35 @@ class WordWrite(data.Struct):
     word: unsigned(12)
 
 
-class TableFill(data.Struct):
-    """One entry of the next round's tables: the code entry and the product of level ``code.number``."""
+class LevelEntry(data.Struct):
+    """One entry of a class's level table: the code entry, and the level of this number."""
 
     code: CodeEntry
-    product: PRODUCT
-    bank: unsigned(1)
+    level: signed(8)
 
 
 class Lane(wiring.Component):
-    """Decodes the segment of one feature and multiplies: a product a cycle, ``latency`` cycles after stage 1 of ``control``.
+    """Decodes the segment of a feature, multiplies each level by its activation, and adds the product to what it has for that output.
 
-    While one half of the segment buffer and one bank of the tables are decoded, the others are filled for the next round.
-    A lane that was not filled since the last ``control.activate`` contributes zeros.
+    A codeword takes a cycle, whatever number of zeros it stands for. While one half of the segment buffer and one bank of the tables are decoded, the
+    others are filled for the next round. A lane without a feature adds zeros. In a sweep, which is a round without features, the sums leave, one an
+    output in their order, and become 0.
 
     Members
     -------
     word_en, word, word_data : In
         A bus word for the segment buffer.
-    fill_en, fill : In
-        An entry for the tables.
+    entry_en, entry : In
+        An entry of the next feature's level table, unless that is the one of the feature before.
+    x_en, x : In
+        The next feature's activation.
     control : In(DecodeControl)
-    product : Out(signed(16))
+    sum : Out(signed)
+        ``latency`` cycles after stage 1 of ``control``.
     """
 
-    latency = IndexDecoder.latency + ProductTable.latency
+    #: Cycles from stage 1 of ``control`` to ``sum``.
+    latency = IndexDecoder.latency + 3
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -56,20 +60,44 @@ class Lane(wiring.Component):
             "word_en": In(1),
             "word": In(WordWrite),
             "word_data": In(config.bus_bits),
-            "fill_en": In(1),
-            "fill": In(TableFill),
+            "entry_en": In(1),
+            "entry": In(LevelEntry),
+            "x_en": In(1),
+            "x": In(signed(8)),
             "control": In(DecodeControl),
-            "product": Out(PRODUCT),
+            "sum": Out(signed(config.accumulator_bits)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
+        m.submodules.decoder = decoder = IndexDecoder(
+            segment_bytes=config.segment_bytes, word_bytes=config.bus_bytes, block_outputs=config.block_outputs)
+        bank = self._banks(m)
+        m.d.comb += [
+            decoder.control.eq(self.control),
+            decoder.code_en.eq(self.entry_en),
+            decoder.code.eq(self.entry.code),
+            decoder.bank.eq(bank),
+        ]
+        self._buffer(m, decoder)
+        product7 = self._multiply(m, decoder.level, bank)
+        self._accumulate(m, decoder, product7)
+        return m
+
+    def _banks(self, m: Module) -> Signal:
+        """The bank that is decoded with; the other one is filled."""
+        bank, filled = Signal(), Signal()
+        with m.If(self.control.swap):
+            m.d.sync += [bank.eq(bank ^ filled), filled.eq(0)]
+        with m.If(self.entry_en):
+            m.d.sync += filled.eq(1)
+        return bank
+
+    def _buffer(self, m: Module, decoder: IndexDecoder) -> None:
+        config = self.config
         word_bits = ceil_log2(config.segment_bytes // config.bus_bytes)
         m.submodules.buffer = buffer = WideMemory(word_bits=config.bus_bits, unit_bits=8, units=2 * config.segment_bytes)
-        m.submodules.decoder = decoder = IndexDecoder(segment_bytes=config.segment_bytes, word_bytes=config.bus_bytes)
-        m.submodules.table = table = ProductTable(levels=config.levels, in_block_ram=config.lanes <= BLOCK_TABLE_LANES)
-
         last_word = Signal(word_bits, reset_less=True)
         with m.If(self.word_en & self.word.last):
             m.d.sync += last_word.eq(self.word.word)
@@ -79,26 +107,43 @@ class Lane(wiring.Component):
             buffer.write_data.eq(self.word_data),
             buffer.read_address.eq(decoder.address),
             decoder.byte.eq(buffer.read_data),
-            decoder.control.eq(self.control),
             decoder.last_word.eq(last_word),
-            decoder.code_en.eq(self.fill_en),
-            decoder.code_bank.eq(self.fill.bank),
-            decoder.code.eq(self.fill.code),
         ]
 
-        filled, active = Signal(), Signal()
-        with m.If(self.control.activate):
-            m.d.sync += [active.eq(filled), filled.eq(0)]
-        with m.If(self.fill_en):
-            m.d.sync += filled.eq(1)
+    def _multiply(self, m: Module, level4: Signal, bank: Signal) -> Signal:
+        m.submodules.levels = levels = Memory(shape=signed(8), depth=2 * MAX_LEVELS, init=[], attrs=BLOCK)
+        write = levels.write_port()
         m.d.comb += [
-            table.write_en.eq(self.fill_en & (self.fill.code.number < config.levels)),
-            table.write_bank.eq(self.fill.bank),
-            table.write_level.eq(self.fill.code.number),
-            table.write_product.eq(self.fill.product),
-            table.bank.eq(self.control.product_bank),
-            table.level.eq(decoder.level),
-            table.clear.eq(~active | decoder.running),
-            self.product.eq(table.product),
+            write.en.eq(self.entry_en),
+            write.addr.eq(Cat(self.entry.code.number, ~bank)),
+            write.data.eq(self.entry.level),
         ]
-        return m
+        bank4 = Signal()
+        level6, product7 = Signal(signed(8), reset_less=True), Signal(PRODUCT, reset_less=True)
+        x, upcoming = Signal(signed(8)), Signal(signed(8))
+        m.d.sync += bank4.eq(bank)
+        level5 = registered_read(m, levels, Cat(level4, bank4)).as_signed()
+        m.d.sync += [level6.eq(level5), product7.eq(level6 * x)]
+        with m.If(self.control.take):
+            m.d.sync += [x.eq(upcoming), upcoming.eq(0)]
+        with m.If(self.x_en):
+            m.d.sync += upcoming.eq(self.x)
+        return product7
+
+    def _accumulate(self, m: Module, decoder: IndexDecoder, product7: Signal) -> None:
+        """A sum's address is how many outputs of its stream follow, and the stream."""
+        config = self.config
+        m.submodules.sums = sums = Memory(shape=unsigned(config.accumulator_bits), depth=config.block_outputs, init=[], attrs=BLOCK)
+        write = sums.write_port()
+        address, past = [Cat(~self.control.odd, decoder.place)], [decoder.past]  # in stage 4, as many cycles as turns are even behind stage 1
+        for stage in range(5, 9):
+            address.append(Signal(len(address[0]), name=f"address{stage}", reset_less=True))
+            past.append(Signal(name=f"past{stage}"))
+            m.d.sync += [address[-1].eq(address[-2]), past[-1].eq(past[-2])]
+        # Block RAM is slow to answer, so a register stands between it and the adder.
+        before6 = registered_read(m, sums, address[1]).as_signed()
+        before7, after8 = (Signal(signed(config.accumulator_bits), name=name, reset_less=True) for name in ("before7", "after8"))
+        m.d.sync += [before7.eq(before6), after8.eq(before7 + product7)]
+        with m.If(self.control.clear):
+            m.d.sync += after8.eq(0)
+        m.d.comb += [write.en.eq(~past[-1]), write.addr.eq(address[-1]), write.data.eq(after8), self.sum.eq(before7)]

@@ -1,6 +1,6 @@
-"""LaneGroup: four lanes, their copy of the common sequences, and the multiplier that fills their product tables."""
+"""LaneGroup: four lanes, and their copy of the level tables."""
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -9,9 +9,8 @@ from permfc.config import EngineConfig
 from permfc.format import MAX_CLASSES, MAX_LEVELS
 
 from .index_decoder import LEVEL_BITS, DecodeControl
-from .lane import Lane, TableFill, WordWrite
+from .lane import Lane, LevelEntry, WordWrite
 from .memory import WideMemory
-from .product_table import PRODUCT
 
 GROUP_LANES = 4
 ENTRY_BITS = 16  # of a level table: level and aux
@@ -26,23 +25,24 @@ class Assignment(data.Struct):
 
 
 class LaneGroup(wiring.Component):
-    """Accepts an assignment and then writes the 16 entries of the lane's tables, one a cycle, as soon as ``fill_go`` is high.
+    """Accepts an assignment and, as soon as ``fill_go`` is high, gives the lane its activation and the 16 entries of its class's level table, one a
+    cycle; the entries only if the lane's feature before was of another class.
 
     Members
     -------
     assign : In(stream of Assignment)
         Ready while no fill is under way.
     idle : Out(1)
-        All tables are complete.
-    fill_go, fill_bank : In
-        The bank that may be filled.
+        All lanes have what their next features need.
+    fill_go : In(1)
+        What the lanes had for this round they have taken.
     table_en, table_address, table_data : In
         Bus words of the block's level tables.
     word_en : In(4)
         One bit a lane.
     word, word_data : In
     control : In(DecodeControl)
-    products : Out(ArrayLayout(PRODUCT, 4))
+    sums : Out(ArrayLayout(signed, 4))
     """
 
     latency = Lane.latency
@@ -54,7 +54,6 @@ class LaneGroup(wiring.Component):
             "assign": In(stream.Signature(Assignment)),
             "idle": Out(1),
             "fill_go": In(1),
-            "fill_bank": In(1),
             "table_en": In(1),
             "table_address": In(self.table.write_address.shape()),
             "table_data": In(config.bus_bits),
@@ -62,7 +61,7 @@ class LaneGroup(wiring.Component):
             "word": In(WordWrite),
             "word_data": In(config.bus_bits),
             "control": In(DecodeControl),
-            "products": Out(data.ArrayLayout(PRODUCT, GROUP_LANES)),
+            "sums": Out(data.ArrayLayout(signed(config.accumulator_bits), GROUP_LANES)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -73,54 +72,67 @@ class LaneGroup(wiring.Component):
             self.table.write_address.eq(self.table_address),
             self.table.write_data.eq(self.table_data),
         ]
-        fill_en, fill = Signal(GROUP_LANES), Signal(TableFill, reset_less=True)
-        self._fill(m, fill_en, fill)
+        current = Signal(Assignment, reset_less=True)
+        busy, held = Signal(), Signal()  # an assignment is under way; its activation has not been given yet
+        self._assign(m, current, busy, held)
+        entry_en, entry = Signal(GROUP_LANES), Signal(LevelEntry, reset_less=True)
+        self._fill(m, current, busy, held, entry_en, entry)
         for i in range(GROUP_LANES):
             m.submodules[f"lane{i}"] = lane = Lane(self.config)
             m.d.comb += [
                 lane.word_en.eq(self.word_en[i]),
                 lane.word.eq(self.word),
                 lane.word_data.eq(self.word_data),
-                lane.fill_en.eq(fill_en[i]),
-                lane.fill.eq(fill),
+                lane.entry_en.eq(entry_en[i]),
+                lane.entry.eq(entry),
+                lane.x_en.eq(held & self.fill_go & (current.lane == i)),
+                lane.x.eq(current.x),
                 lane.control.eq(self.control),
-                self.products[i].eq(lane.product),
+                self.sums[i].eq(lane.sum),
             ]
         return m
 
-    def _fill(self, m: Module, fill_en: Signal, fill: Signal) -> None:
-        """Table entry, product and write in three stages; the assignment stays until the last has been written."""
-        current = Signal(Assignment, reset_less=True)
-        busy = Signal()     # from the assignment to the last write
-        waiting = Signal()  # entries are left to read
+    def _assign(self, m: Module, current: Signal, busy: Signal, held: Signal) -> None:
+        m.d.comb += [self.idle.eq(~busy), self.assign.ready.eq(~busy)]
+        with m.If(held & self.fill_go):
+            m.d.sync += held.eq(0)
+        with m.If(self.assign.valid & self.assign.ready):
+            m.d.sync += [current.eq(self.assign.payload), busy.eq(1), held.eq(1)]
+
+    def _fill(self, m: Module, current: Signal, busy: Signal, held: Signal, entry_en: Signal, entry: Signal) -> None:
+        """Table read, entry and write in three stages; the assignment stays until the last has been written."""
+        slots = [Signal(range(MAX_CLASSES), name=f"slot{i}", reset_less=True) for i in range(GROUP_LANES)]
+        known = Signal(GROUP_LANES)  # lanes that have the tables of the class in their slot
+        same, filling = Signal(), Signal()
         number = Signal(LEVEL_BITS)
-        read, entered = Signal(), Signal()  # stages 1 and 2 hold an entry
-        number1, number2 = Signal.like(number, reset_less=True), Signal.like(number, reset_less=True)
-        entry = Signal(data.StructLayout({"level": signed(8), "aux": unsigned(8)}), reset_less=True)
-        step = Signal()
+        read, number1, entered = Signal(), Signal.like(number, reset_less=True), Signal()
         m.d.comb += [
-            step.eq(waiting & self.fill_go),
-            self.idle.eq(~busy),
-            self.assign.ready.eq(~busy),
+            same.eq(Cat(known[i] & (slots[i] == current.slot) & (current.lane == i) for i in range(GROUP_LANES)).any()),
             self.table.read_address.eq(Cat(number, current.slot)),
         ]
-        with m.If(self.assign.valid & self.assign.ready):
-            m.d.sync += [current.eq(self.assign.payload), waiting.eq(1), busy.eq(1)]
-        with m.If(step):
+        with m.If(held & self.fill_go):
+            with m.If(same):
+                m.d.sync += busy.eq(0)
+            with m.Else():
+                m.d.sync += filling.eq(1)
+                for i in range(GROUP_LANES):
+                    with m.If(current.lane == i):
+                        m.d.sync += [slots[i].eq(current.slot), known[i].eq(1)]
+        with m.If(filling):
             m.d.sync += number.eq(number + 1)
             with m.If(number == MAX_LEVELS - 1):
-                m.d.sync += waiting.eq(0)
-        with m.If(fill_en.any() & ~entered):
+                m.d.sync += filling.eq(0)
+        with m.If(entered & ~read):
             m.d.sync += busy.eq(0)
+        with m.If(self.table_en):
+            m.d.sync += known.eq(0)
+        stored = self.table.read_data
         m.d.sync += [
-            read.eq(step),
+            read.eq(filling),
             number1.eq(number),
             entered.eq(read),
-            number2.eq(number1),
-            entry.eq(self.table.read_data),
-            fill_en.eq(entered << current.lane),
-            fill.code.number.eq(number2),
-            fill.code.aux.eq(entry.aux),
-            fill.product.eq(entry.level * current.x),
-            fill.bank.eq(self.fill_bank),
+            entry.code.number.eq(number1),
+            entry.code.aux.eq(stored[8:]),
+            entry.level.eq(stored[:8].as_signed()),
+            entry_en.eq(Mux(read, 1 << current.lane, 0)),
         ]

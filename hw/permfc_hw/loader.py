@@ -134,7 +134,7 @@ class Loader(wiring.Component):
         emitting = Signal()  # results of the block before are not all out, so its parameters are in use
         with m.If(self.emitted):
             m.d.sync += emitting.eq(0)
-        with m.If(closing & order.last):
+        with m.If(closing & order.sweep):
             m.d.sync += emitting.eq(1)
         free = Cat(assign.ready for assign in self.assign)
 
@@ -233,11 +233,11 @@ class Loader(wiring.Component):
         with m.If(closing):
             m.d.sync += [
                 self.rounds.valid.eq(1),
+                self.rounds.payload.turns.eq(order.words),
                 self.rounds.payload.outputs.eq(header.outputs),
-                self.rounds.payload.first.eq(order.first),
-                self.rounds.payload.last.eq(order.last),
+                self.rounds.payload.sweep.eq(order.sweep),
             ]
-            with m.If(order.last):
+            with m.If(order.sweep):
                 m.d.sync += [
                     self.emission.shift.eq(header.shift),
                     self.emission.layer_end.eq((header.flags & BlockFlag.LAST) != 0),

@@ -29,7 +29,7 @@ def word_address_shape(config: EngineConfig) -> Shape:
 
 
 class Destination(data.StructLayout):
-    """What the loader must know of an order. For ``ROUND``, ``first`` and ``last`` tell the round's place in its block."""
+    """What the loader must know of an order. For ``ROUND``, ``words`` are its turns, and ``sweep`` tells that it is its block's sweep."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__({
@@ -38,8 +38,7 @@ class Destination(data.StructLayout):
             "lane": ceil_log2(config.lanes),
             "slot": ceil_log2(MAX_CLASSES),
             "x": signed(8),
-            "first": 1,
-            "last": 1,
+            "sweep": 1,
         })
 
 

@@ -16,7 +16,7 @@ from .orders import WORDS_BITS, OrderKind, SegmentOrder, word_address_shape
 
 # Class infos are read in halves, which takes half the block RAMs.
 INFO_UNIT = 32
-INFO_UNITS = 8 * CLASS_INFO.itemsize // INFO_UNIT
+INFO_UNITS = 4  # room for a class's, a power of two; three are used
 
 
 class SegmentFetcher(wiring.Component):
@@ -79,6 +79,8 @@ class SegmentFetcher(wiring.Component):
         self._neighbour = Signal.like(self._feature.index)  # follows the feature whose segment was ordered last ...
         self._adjoining = Signal()  # ... if it is of this class and nothing else was ordered since
         self._lane = Signal(range(config.lanes + 1))  # lanes of this round in use
+        self._turns = Signal.like(self._info.turns)  # of this round
+        self._unit = Signal(range(MAX_CLASSES * INFO_UNITS))  # of the class infos, to be read next
         self._rounds = Signal(2)    # closed so far, up to 2
         self._parameters_out, self._exhausted = Signal(), Signal()
 
@@ -108,7 +110,7 @@ class SegmentFetcher(wiring.Component):
         m.d.sync += self.malformed.eq(0)
         with m.FSM():
             with m.State("Idle"):
-                begun = (self._position, self._slot, self._lane, self._rounds, self._parameters_out, self._exhausted, self._second)
+                begun = (self._position, self._slot, self._unit, self._lane, self._turns, self._rounds, self._parameters_out, self._exhausted, self._second)
                 m.d.sync += [signal.eq(0) for signal in begun]
                 with m.If(self.go):
                     m.next = "Read Class"
@@ -126,17 +128,20 @@ class SegmentFetcher(wiring.Component):
             m.next = following
 
     def _read_class(self, m: Module) -> None:
-        """The class info comes in two halves."""
-        info, upper = self._info, Signal()
-        m.d.comb += self.infos.read_address.eq(Cat(upper, self._slot))
+        """The class infos come in units, one class's behind the other's."""
+        info, unit = self._info.as_value(), self._unit
+        m.d.comb += self.infos.read_address.eq(unit)
         with m.State("Read Class"):
+            m.d.sync += unit.eq(unit + 1)
             m.next = "Class Base"
         with m.State("Class Base"):
-            m.d.comb += upper.eq(1)
-            m.d.sync += info.base.eq(self.infos.read_data)
+            m.d.sync += [info[:32].eq(self.infos.read_data), unit.eq(unit + 1)]
             m.next = "Class Range"
         with m.State("Class Range"):
-            m.d.sync += [info.as_value()[INFO_UNIT:].eq(self.infos.read_data), self._adjoining.eq(0)]
+            m.d.sync += [info[32:64].eq(self.infos.read_data), unit.eq(unit + 1)]
+            m.next = "Class Turns"
+        with m.State("Class Turns"):
+            m.d.sync += [info[64:].eq(self.infos.read_data), self._adjoining.eq(0)]
             m.next = "Feature"
 
     def _locate_feature(self, m: Module) -> None:
@@ -181,6 +186,8 @@ class SegmentFetcher(wiring.Component):
         with m.State("Segment"):
             self._send(m, OrderKind.SEGMENT, self._words, "Feature")
             with m.If(self.orders.ready):
+                with m.If(self._info.turns > self._turns):
+                    m.d.sync += self._turns.eq(self._info.turns)
                 m.d.sync += [
                     self._lane.eq(self._lane + 1), self._second.eq(more),
                     self._neighbour.eq(self._feature.index + 1), self._adjoining.eq(1),
@@ -190,20 +197,26 @@ class SegmentFetcher(wiring.Component):
                     m.next = "Classify"
 
     def _close_round(self, m: Module) -> None:
-        rounds, exhausted, destination = self._rounds, self._exhausted, self.orders.payload.destination
+        """A round takes as long as the slowest of its classes. The block's sweep comes last, when its parameters are on the way."""
+        rounds, exhausted = self._rounds, self._exhausted
         with m.State("Close"):
-            with m.If(exhausted & ~self._parameters_out):
-                m.next = "Biases"
+            with m.If(self._lane == 0):
+                m.next = "Sweep"
             with m.Else():
-                m.d.comb += [destination.first.eq(rounds == 0), destination.last.eq(exhausted)]
-                self._send(m, OrderKind.ROUND, 0, "Segment")
+                self._send(m, OrderKind.ROUND, self._turns, "Segment")
                 with m.If(self.orders.ready):
-                    m.d.sync += [self._lane.eq(0), rounds.eq(Mux(rounds[1], 2, rounds + 1))]
+                    m.d.sync += [self._lane.eq(0), self._turns.eq(0), rounds.eq(Mux(rounds[1], 2, rounds + 1))]
                     with m.If(exhausted):
-                        m.d.comb += self.done.eq(1)
-                        m.next = "Idle"
+                        m.next = "Sweep"
                     with m.Elif((rounds == 1) & ~self._parameters_out):
                         m.next = "Biases"
+        with m.State("Sweep"):
+            with m.If(~self._parameters_out):
+                m.next = "Biases"
+            with m.Else():
+                m.d.comb += self.orders.payload.destination.sweep.eq(1)
+                self._send(m, OrderKind.ROUND, (self.block_header.outputs + 1) >> 1, "Idle")
+                m.d.comb += self.done.eq(self.orders.ready)
 
     def _order_parameters(self, m: Module) -> None:
         """Biases, multipliers unless the block's rows share one, and the function table at a layer's first block."""
@@ -232,4 +245,4 @@ class SegmentFetcher(wiring.Component):
         """With the feature that found no lane free, or with the end of the last round."""
         m.next = "Segment"
         with m.If(self._exhausted):
-            m.next = "Close"
+            m.next = "Sweep"

@@ -60,6 +60,8 @@ class Sequencer(wiring.Component):
         A word arrives.
     flush : Out(1)
         Between runs: everything on the way is dropped.
+    clearing : Out(1)
+        What the lanes have added up in a run that failed is to vanish, in a sweep over all that they have room for.
     fail : Out(1)
         Strobe: the run failed and nothing of it is left.
     """
@@ -90,13 +92,14 @@ class Sequencer(wiring.Component):
             "timed_out": In(1),
             "progress": In(1),
             "flush": Out(1, init=1),
+            "clearing": Out(1),
             "fail": Out(1),
         })
         self._descriptor_words = Signal(16)  # of the next descriptor
         self._list_ready = Signal()          # the layer's activations are complete
         self._finished = Signal()            # the final layer's results are out
         self._quiet = Signal(STUCK_BITS)     # a damaged program may make one box wait for what another never sends
-        self._wait = Signal(range(FLUSH_CYCLES))
+        self._wait = Signal(range(config.block_outputs + 2 * FLUSH_CYCLES))
         self._refused = Signal()             # the image, because of ``_refusal``
         self._refusal = Signal(ErrorCode)
         self._malformed_block = Signal()
@@ -242,8 +245,13 @@ class Sequencer(wiring.Component):
         """Until the boxes have drained and the memory owes nothing, or does not answer either."""
         with m.State("Abort"):
             m.d.sync += self.flush.eq(1)
-            with m.If(~self._wait.all()):
+            with m.If(self._wait != FLUSH_CYCLES):
                 m.d.sync += self._wait.eq(self._wait + 1)
             with m.Elif(~self.owed | self.timed_out):
+                m.next = "Clear"
+        with m.State("Clear"):
+            m.d.comb += self.clearing.eq(1)
+            m.d.sync += [self.flush.eq(1), self._wait.eq(self._wait + 1)]
+            with m.If(self._wait == self.config.block_outputs + 2 * FLUSH_CYCLES - 1):
                 m.d.sync += self.fail.eq(1)
                 m.next = "Idle"

@@ -11,7 +11,7 @@ import enum
 import numpy as np
 
 MAGIC = 0x31434650  # "PFC1"
-VERSION = 3
+VERSION = 4
 
 MAX_LEVELS = 16
 MAX_CLASSES = 16
@@ -57,6 +57,8 @@ CLASS_INFO = np.dtype([
     ("base", "<u4"),              # word offset of feature 0's segment, extrapolated, modulo 2**32
     ("end", "<u2"),               # first feature after this class
     ("words", "<u2"),             # bits 0..11 words of one lane's segment; bit 15 PAIR
+    ("turns", "<u2"),             # turns in which a lane decodes any of the class's segments
+    ("reserved", "<u2"),
 ])
 
 LEVEL_ENTRY = np.dtype([("level", "i1"), ("aux", "u1")])  # 16 a class slot

@@ -89,6 +89,7 @@ def _class_infos(block: BlockLayout, bus_bits: int) -> np.ndarray:
     slot = 0
     for segments, start, stride in zip(block.classes, block.segment_offsets, block.feature_words, strict=True):
         infos["end"][slot:slot + segments.kind.slots] = segments.end
+        infos["turns"][slot] = segments.turns
         infos["words"][slot] = lane_words(segments, bus_bits) | (PAIR if segments.kind is Kind.DENSE8 else 0)
         if stride:
             infos["base"][slot] = (start - segments.first * stride) % (1 << 32)

@@ -115,6 +115,17 @@ def best_rice(indices: np.ndarray, levels_count: int) -> int:
     return int(np.argmin(longest))
 
 
+def sparse_turns(indices: np.ndarray, rice: int) -> np.ndarray:
+    """Codewords up to the last nonzero weight in the longer of the two streams, int64 [n], for indices as in ``sparse_bits``."""
+    turns = np.zeros(len(indices), dtype=np.int64)
+    for part in _chunks(*indices.shape):
+        for parity in (0, 1):
+            runs = _Runs.of(indices[part, parity::2])
+            codewords = np.concatenate([[0], np.cumsum((runs.zeros >> rice) + 1)])
+            turns[part] = np.maximum(turns[part], np.diff(codewords[runs.begins]))
+    return turns
+
+
 def _bits_by_rice(indices: np.ndarray, levels_count: int, parameters: range | list[int]) -> np.ndarray:
     """Coded bits of each segment with each Rice parameter, int64 [parameters, n]."""
     bits = np.zeros((len(parameters), len(indices)), dtype=np.int64)
