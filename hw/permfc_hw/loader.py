@@ -188,7 +188,8 @@ class Loader(wiring.Component):
     def _descriptor(self, m: Module, section: Signal, address: Signal) -> None:
         bus_bytes = self.config.bus_bytes
         header_words = words(BLOCK_HEADER.itemsize, bus_bytes)
-        info_bytes = self.block_header.classes * CLASS_INFO.itemsize
+        thirds = self.block_header.classes * (CLASS_INFO.itemsize // 3)  # 3 = 2 + 1: no multiplier
+        info_bytes = (thirds << 1) + thirds
         info_words = (info_bytes + bus_bytes - 1) >> ceil_log2(bus_bytes)
         with m.Switch(section):
             with m.Case(Section.HEADER):

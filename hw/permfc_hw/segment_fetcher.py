@@ -75,7 +75,9 @@ class SegmentFetcher(wiring.Component):
         self._feature = Signal(Activation(config), reset_less=True)
         self._segment = Signal(len(self._feature.index) + 1, reset_less=True)  # number in the class's numbering: two segments a dense8 feature
         self._second = Signal()     # half of a dense8 feature
-        self._address = Signal(word_address_shape(config), reset_less=True)
+        self._valid, self._belongs = Signal(), Signal()  # there is a feature; it is of this class
+        self._begun = Signal()      # the first feature has been read
+        self._offset = Signal(word_address_shape(config), reset_less=True)
         self._neighbour = Signal.like(self._feature.index)  # follows the feature whose segment was ordered last ...
         self._adjoining = Signal()  # ... if it is of this class and nothing else was ordered since
         self._lane = Signal(range(config.lanes + 1))  # lanes of this round in use
@@ -101,7 +103,7 @@ class SegmentFetcher(wiring.Component):
             self.infos.write_address.eq(self.infos_address),
             self.infos.write_data.eq(self.infos_data),
             self.entry_address.eq(self._position),
-            self.orders.payload.address.eq(self._address),
+            self.orders.payload.address.eq(self._info.base + self._offset),
             self.orders.payload.joins.eq(self._adjoining & (self._second | (self._feature.index == self._neighbour))),
             destination.lane.eq(self._lane),
             destination.slot.eq(self._slot + self._second),
@@ -110,13 +112,12 @@ class SegmentFetcher(wiring.Component):
         m.d.sync += self.malformed.eq(0)
         with m.FSM():
             with m.State("Idle"):
-                begun = (self._position, self._slot, self._unit, self._lane, self._turns, self._rounds, self._parameters_out, self._exhausted, self._second)
+                begun = (self._position, self._slot, self._unit, self._lane, self._turns, self._rounds, self._parameters_out, self._exhausted, self._second, self._begun)
                 m.d.sync += [signal.eq(0) for signal in begun]
                 with m.If(self.go):
                     m.next = "Read Class"
             self._read_class(m)
             self._locate_feature(m)
-            self._order_segment(m)
             self._close_round(m)
             self._order_parameters(m)
         return m
@@ -141,60 +142,67 @@ class SegmentFetcher(wiring.Component):
             m.d.sync += [info[32:64].eq(self.infos.read_data), unit.eq(unit + 1)]
             m.next = "Class Turns"
         with m.State("Class Turns"):
-            m.d.sync += [info[64:].eq(self.infos.read_data), self._adjoining.eq(0)]
-            m.next = "Feature"
+            m.d.sync += [info[64:].eq(self.infos.read_data), self._adjoining.eq(0), self._begun.eq(1)]
+            m.next = "Locate"
+            with m.If(self._begun):
+                m.d.sync += self._segment.eq(self._numbered(self._feature.index))
+            with m.Else():
+                self._take_feature(m)
+
+    def _numbered(self, index: Value) -> Value:
+        return Mux(self._pair, index << 1, index)
+
+    def _take_feature(self, m: Module) -> None:
+        """The entry at ``_position``, which was asked for in the cycle before."""
+        m.d.sync += [
+            self._feature.eq(self.entry),
+            self._segment.eq(self._numbered(self.entry.index)),
+            self._valid.eq(self._position != self.active),
+            self._position.eq(self._position + 1),
+        ]
 
     def _locate_feature(self, m: Module) -> None:
-        """The next feature's segment is found in this class, or the class is left."""
+        """One cycle to find the segment, one to order it; the next feature is read meanwhile."""
         info, words, feature = self._info, self._words, self._feature
-        belongs = Signal()  # the feature is of this class
-        offset = Signal(32, reset_less=True)
         last_class = self._slot + 1 == self.block_header.classes
-        with m.State("Read Feature"):
-            m.next = "Feature"
-        with m.State("Feature"):
-            m.d.sync += [feature.eq(self.entry), self._segment.eq(Mux(self._pair, self.entry.index << 1, self.entry.index))]
-            m.next = "Classify"
+        with m.State("Locate"):
+            m.d.sync += [self._belongs.eq(feature.index < info.end), self._offset.eq(self._segment * words)]
+            m.next = "Segment"
             with m.If(words > self.config.segment_bytes // self.config.bus_bytes):
                 m.d.sync += self.malformed.eq(1)
-            with m.If((self._position == self.active) | (words == 0) & last_class):  # features without weights are packed last
+            with m.If(~self._valid | (words == 0) & last_class):  # features without weights are packed last
                 m.d.sync += self._exhausted.eq(1)
                 m.next = "Close"
-        with m.State("Classify"):
-            m.d.sync += [belongs.eq(feature.index < info.end), offset.eq(self._segment * words)]
-            m.next = "Locate"
-        with m.State("Locate"):
-            m.d.sync += self._address.eq(info.base + offset)
-            with m.If(~belongs):
+        with m.State("Segment"):
+            with m.If(~self._belongs):
                 m.d.sync += self._slot.eq(self._slot + 1)
                 m.next = "Read Class"
                 with m.If(last_class):
                     m.d.sync += self.malformed.eq(1)
                     m.next = "Idle"
+            with m.Elif(words == 0):
+                self._take_feature(m)
+                m.next = "Locate"
+            with m.Elif(self._lane == self.config.lanes):
+                m.next = "Close"
             with m.Else():
-                m.d.sync += self._position.eq(self._position + ~self._second)
-                m.next = "Segment"
-                with m.If(words == 0):
-                    m.next = "Read Feature"
-                with m.Else():
-                    m.d.comb += self.fetched.eq(~self._second)
-                    with m.If(self._lane == self.config.lanes):
-                        m.next = "Close"
+                self._send(m, OrderKind.SEGMENT, words, "Locate")
+                with m.If(self.orders.ready):
+                    self._ordered(m)
 
-    def _order_segment(self, m: Module) -> None:
+    def _ordered(self, m: Module) -> None:
+        """The segment is on its way, and so is the feature, unless a dense8 feature's second segment follows."""
         more = self._pair & ~self._second
-        with m.State("Segment"):
-            self._send(m, OrderKind.SEGMENT, self._words, "Feature")
-            with m.If(self.orders.ready):
-                with m.If(self._info.turns > self._turns):
-                    m.d.sync += self._turns.eq(self._info.turns)
-                m.d.sync += [
-                    self._lane.eq(self._lane + 1), self._second.eq(more),
-                    self._neighbour.eq(self._feature.index + 1), self._adjoining.eq(1),
-                ]
-                with m.If(more):
-                    m.d.sync += self._segment[0].eq(1)
-                    m.next = "Classify"
+        m.d.comb += self.fetched.eq(~self._second)
+        m.d.sync += [
+            self._lane.eq(self._lane + 1), self._second.eq(more), self._neighbour.eq(self._feature.index + 1), self._adjoining.eq(1),
+        ]
+        with m.If(self._info.turns > self._turns):
+            m.d.sync += self._turns.eq(self._info.turns)
+        with m.If(more):
+            m.d.sync += self._segment[0].eq(1)
+        with m.Else():
+            self._take_feature(m)
 
     def _close_round(self, m: Module) -> None:
         """A round takes as long as the slowest of its classes. The block's sweep comes last, when its parameters are on the way."""
