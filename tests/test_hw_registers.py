@@ -181,11 +181,14 @@ def test_status():
     async def bench(ctx) -> None:
         for busy in (0, 1):
             for done in (0, 1):
-                for error in ErrorCode:
+                for number, error in enumerate(ErrorCode):
+                    results = (number + done) % 2
                     ctx.set(box.busy, busy)
                     ctx.set(box.done, done)
                     ctx.set(box.error, error)
-                    assert await read(ctx, box, Register.STATUS) == Status.BUSY * busy | Status.DONE * done | error << 8
+                    ctx.set(box.results, results)
+                    expected = Status.BUSY * busy | Status.DONE * done | Status.RESULTS * results | error << 8
+                    assert await read(ctx, box, Register.STATUS) == expected
 
     run_bench(box, bench)
 

@@ -26,7 +26,8 @@ class Registers(wiring.Component):
     started : In(1)
     image_page : Out(20)
         Upper bits of the image's address; an image starts on a 4 KiB boundary.
-    busy, done, error : In
+    busy, done, error, results : In
+        What STATUS shows; ``results`` wait on the output stream.
     events : In(Events)
         Counted from ``started`` on.
     """
@@ -46,6 +47,7 @@ class Registers(wiring.Component):
             "busy": In(1),
             "done": In(1),
             "error": In(ErrorCode),
+            "results": In(1),
             "events": In(Events),
         })
 
@@ -90,7 +92,7 @@ class Registers(wiring.Component):
             Register.CONFIG0: config.lanes | ceil_log2(config.bus_bytes) << 8 | config.levels << 16 | config.outstanding << 24,
             Register.CONFIG1: config.block_outputs | config.features << 16,
             Register.CONFIG2: config.accumulator_bits | config.tables << 8,
-            Register.STATUS: Cat(self.busy | self.start, self.done, Const(0, 6), self.error),
+            Register.STATUS: Cat(self.busy | self.start, self.done, self.results, Const(0, 5), self.error),
             Register.IMAGE_BASE: Cat(Const(0, PAGE_BITS), self.image_page),
         }
         address, asked, is_counter = Signal(ADDRESS_BITS), Signal(), Signal()
