@@ -1,4 +1,4 @@
-"""Whatever a host does, and whenever: the output stream carries whole frames of complete runs."""
+"""Whatever a host does, and whenever: the output stream carries whole frames of complete runs, and a run keeps the image it began with."""
 
 from __future__ import annotations
 
@@ -74,3 +74,24 @@ def test_clear_leaves_results_that_wait(small_engine: SimDevice, network: Networ
             np.testing.assert_array_equal(small_engine.receive_output(network.outputs), golden)
             assert small_engine.read_register(Register.STATUS) == 0
     assert small_engine.bus_counters().violations == 0
+
+
+def test_an_image_chosen_while_busy_is_the_next_run_s(small_engine: SimDevice, network: Network, x: np.ndarray) -> None:
+    """Images of the same shape, so that nothing but the results would tell."""
+    rng, other = np.random.default_rng(14), random_network(15, [INPUTS, 60, 40], block_outputs=8)
+    small_engine.load({"first": network, "second": other})
+    small_engine.run(x[0], "first")
+    cycles = small_engine.counters().cycles
+    addresses = [loaded.address for loaded in small_engine.networks.values()]
+    golden = [network.compute(x)[0], other.compute(x)[0]]
+    for _ in range(TRIES):
+        small_engine.write_register(Register.IMAGE_BASE, addresses[0])
+        start(small_engine, x[0])
+        small_engine.tick(int(rng.integers(cycles)))
+        small_engine.write_register(Register.IMAGE_BASE, addresses[1])
+        assert small_engine.read_register(Register.IMAGE_BASE) == addresses[1]
+        assert finish(small_engine) is ErrorCode.NONE
+        np.testing.assert_array_equal(small_engine.receive_output(network.outputs), golden[0])
+        start(small_engine, x[0])
+        assert finish(small_engine) is ErrorCode.NONE
+        np.testing.assert_array_equal(small_engine.receive_output(network.outputs), golden[1])

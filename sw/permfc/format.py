@@ -105,7 +105,7 @@ class Register(enum.IntEnum):
     CONFIG2 = 0x10        # accumulator_bits | tables << 8
     CONTROL = 0x14        # write: bit 0 start, bit 1 clear
     STATUS = 0x18         # bit 0 busy, bit 1 done, bit 2 results wait, bits 15..8 error code
-    IMAGE_BASE = 0x1C     # byte address of the image
+    IMAGE_BASE = 0x1C     # byte address of the image of runs that start after the write
     CYCLES = 0x20
     BEATS = 0x24
     SEGMENTS_FETCHED = 0x28
