@@ -15,9 +15,11 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamSink, AxiStreamSource
 
 from permfc.format import MAGIC, Control, ErrorCode, Register, Status
+from permfc_sim.device import RULES
 
 CASE = np.load(os.environ["CASE"])
-POLLS = 400
+POLLS = 2000
+WRONG_LAST, CUT = 3, 4  # faults of axi_memory.sv
 
 
 def pauses(seed: int, probability: float):
@@ -100,6 +102,21 @@ async def a_bus_error_is_reported_and_forgotten(dut) -> None:
     assert await bench.run(CASE["x"][0]) is ErrorCode.NONE
     np.testing.assert_array_equal(await bench.results(), CASE["golden"][0])
     bench.check_protocol()
+
+
+@cocotb.test()
+@cocotb.parametrize((("fault", "place"), [(WRONG_LAST, 0), (WRONG_LAST, 1), (WRONG_LAST, 2), (CUT, 0)]))
+async def rlast_on_the_wrong_beat_is_a_bus_error(dut, fault: int, place: int) -> None:
+    """Too early or missing. The next run is right, also if the read ended with that beat and the engine waits for the others in vain."""
+    bench = Bench(dut)
+    await bench.start(latency=10, gap=0.2, outstanding=4, stall=0.2)
+    dut.memory_fault.value, dut.memory_fault_address.value = fault, int(CASE["places"][place])
+    assert await bench.run(CASE["x"][0]) is ErrorCode.BUS
+    assert int(dut.first_rule.value) == 1 + RULES.index("RLAST is not on the last beat")
+    dut.memory_fault.value = 0
+    for values, golden in zip(CASE["x"], CASE["golden"], strict=True):
+        assert await bench.run(values) is ErrorCode.NONE
+        np.testing.assert_array_equal(await bench.results(), golden)
 
 
 @cocotb.test()

@@ -10,6 +10,7 @@ import pytest
 from cocotb_runner import run_cocotb
 from networks import random_inputs, random_network
 from permfc.config import EngineConfig
+from permfc.format import IMAGE_HEADER
 from permfc.image import pack, predicted_traffic
 from permfc.image.layout import BlockLayout, image_layout
 from permfc_hw.verilog import engine_verilog
@@ -43,6 +44,7 @@ def test_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     np.savez(
         case, x=x, golden=network.compute(x), words=predicted_traffic(network, x, config).total_words,
         segment=segments[len(segments) // 2], final_segments=final_segments[-2:],
+        places=[0, IMAGE_HEADER.itemsize - config.bus_bytes, final_segments[0]],
     )
     run_cocotb(
         monkeypatch, tmp_path, "testbench", "cocotb_engine", sources=[engine, HDL / "memory_axi.sv"], environment={"CASE": str(case)},

@@ -133,7 +133,7 @@ class ErrorCode(enum.IntEnum):
     """Why a run stopped: bits 15..8 of ``Register.STATUS``."""
 
     NONE = 0
-    BUS = 1           # the memory answered a read with an error response
+    BUS = 1           # the memory answered a read with an error response, or with RLAST on a wrong word
     MAGIC = 2         # no image at IMAGE_BASE
     VERSION = 3       # an image of another format version
     CONFIG = 4        # an image for another bus width, for larger limits or for an engine with tables

@@ -20,7 +20,7 @@ from .placement import PlacedImage
 ERROR_BITS = 8  # position of the error code in STATUS
 
 ERROR_SENTENCES = {
-    ErrorCode.BUS: "the memory answered a read with an error; check that the image lies inside the memory",
+    ErrorCode.BUS: "the memory answered a read with an error or with RLAST on a wrong word; check that the image lies inside the memory",
     ErrorCode.MAGIC: "there is no image at IMAGE_BASE; load a network first",
     ErrorCode.VERSION: "the image has another format version; pack the network again",
     ErrorCode.CONFIG: "the image was packed for another bus width, for larger limits or for an engine with tables; "
