@@ -18,7 +18,7 @@ from permfc.errors import FormatError, InputError, LinkError, ModelError, ToolEr
 from permfc.graph.partition import partition  # noqa: E402
 from permfc.graph.recording import reached  # noqa: E402
 from permfc.graph.running import run_samples  # noqa: E402
-from permfc.graph.values import relative_error, share_equal  # noqa: E402
+from permfc.graph.values import Value, relative_error, share_equal  # noqa: E402
 from permfc.graph.whole import WholeNetwork  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("short_search")
@@ -158,6 +158,13 @@ def test_the_simulated_engine_gives_the_golden_models_results(network):
 def test_unusable_inputs(network, names, feeds, text):
     with permfc.Session(network) as session, pytest.raises(InputError, match=text):
         session.run(names, feeds)
+
+
+@pytest.mark.parametrize("value", [-129, 300])
+def test_integers_are_never_wrapped(value):
+    assert Value("b", "tensor(int8)", ["n", 1]).checked(np.array([[-128], [127]])).dtype == np.int8
+    with pytest.raises(InputError, match=rf"^Input 'b' must be int8, -128\.\.127, not {min(value, 0)}\.\.{max(value, 0)}$"):
+        Value("b", "tensor(int8)", ["n", 1]).checked(np.array([[0], [value]]))
 
 
 @pytest.mark.parametrize("rows", [0, 2])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from permfc.array_files import read_npy
 from permfc.compression import targets
 from permfc.compression.compress import compress as compress_model
 from permfc.errors import InputError, ModelError
+from permfc.graph.assumed import chain_inputs_in_range
 from permfc.image import model_file
 from permfc.importers import FloatNetwork
 from permfc.network import Kind, Network
@@ -92,8 +94,8 @@ def compress(
         return
     if skip is not None:
         raise ModelError(f"--skip is for whole networks, whose other layers run on the host: give {out} another ending than .safetensors")
-    samples = read_npy(calibrate) if calibrate else None
-    source = inputs.read_model(model, layers, kernel)
+    source = inputs.read_model(model, layers, kernel)  # first: what is wrong with it matters more than what is with the samples
+    samples = read_npy(calibrate) if calibrate else chain_inputs_in_range(source)
 
     def made(size: float | str, steps: Progress | None) -> Network:
         return compress_model(source, size, samples, config, per_layer=choices, progress=steps)
@@ -106,13 +108,21 @@ def compress(
     if max_drop is not None:
         change = f"Loses {drop:.2f}" if drop >= 0 else f"Gains {-drop:.2f}"
         console.messages.print(f"{change} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
-    if samples is None:
-        console.note("Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.")
-    else:
-        warn_of_clipping(network.clipped_share(samples), f"the values in {calibrate}")
+    _tell_of_inputs(source, network, samples, calibrate)
     _warn_of_lost_layers(source, network)
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
+
+
+def _tell_of_inputs(source: FloatNetwork, network: Network, samples: np.ndarray | None, calibrate: Path | None) -> None:
+    """Print which inputs the network is made for, where the user gave none, and a warning if much of what he gave is clipped."""
+    if samples is None:
+        console.note("Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.")
+    elif calibrate is None:
+        low, high = source.input_range
+        console.note(f"Without --calibrate, inputs are drawn from the range that the file carries, {low:.6g}..{high:.6g}; others are clipped.")
+    else:
+        warn_of_clipping(network.clipped_share(samples), f"the values in {calibrate}")
 
 
 def _warn_of_lost_layers(source: FloatNetwork, network: Network) -> None:

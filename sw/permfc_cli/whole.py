@@ -21,7 +21,7 @@ from permfc.network import Network
 from . import console
 from .clipping import warn_of_clipping
 
-_NPZ = b"PK"
+NPZ = b"PK"
 _MOST_LAYERS = 12  # on the host that a table names; --json names all
 
 
@@ -40,7 +40,7 @@ def read_samples(path: Path, values: Sequence[Value]) -> dict[str, np.ndarray]:
     """
     names = [value.name for value in values]
     content = read_file(path)
-    if not content.startswith(_NPZ):
+    if not content.startswith(NPZ):
         if len(names) != 1:
             raise InputError(f"{path} holds one array, but the network takes the inputs {', '.join(names)}: save them under these names "
                              "with numpy.savez")

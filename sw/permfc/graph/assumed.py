@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..importers.float_network import FloatNetwork
 from ..importers.quantised import quantised_ranges
 from .values import Value
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 _SAMPLES = 256
 _BYTES = {"tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
+
+
+def chain_inputs_in_range(network: FloatNetwork) -> np.ndarray | None:
+    """256 samples of a chain's inputs, each number drawn evenly from the range that its file tells; None if that tells none."""
+    if network.input_range is None:
+        return None
+    return np.random.default_rng(0).uniform(*network.input_range, (_SAMPLES, network.inputs)).astype(np.float32)
 
 
 def inputs_in_range(model: ModelProto, values: Sequence[Value]) -> dict[str, np.ndarray] | None:

@@ -47,6 +47,10 @@ class Value:
             raise InputError(f"Input {self.name!r} must have the shape {self._shape_text()}, not {list(array.shape)}")
         if array.dtype != kind and not np.can_cast(array.dtype, kind, "same_kind"):
             raise InputError(f"Input {self.name!r} must be {np.dtype(kind)}, not {array.dtype}")
+        if array.dtype.kind in "iu" and array.size and np.dtype(kind).kind in "iu":
+            limits = np.iinfo(kind)
+            if not limits.min <= array.min() <= array.max() <= limits.max:
+                raise InputError(f"Input {self.name!r} must be {limits.dtype}, {limits.min}..{limits.max}, not {array.min()}..{array.max()}")
         return array.astype(kind, copy=False)
 
     def _shape_text(self) -> str:

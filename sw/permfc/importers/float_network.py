@@ -79,6 +79,8 @@ class FloatNetwork:
     layers : tuple of FloatLayer
     notes : tuple of str
         What a user should know about how they were read, e.g. what is left to the host; one sentence each.
+    input_range : (float, float), optional
+        The least and greatest input, where a quantised file tells.
 
     Raises
     ------
@@ -88,6 +90,7 @@ class FloatNetwork:
 
     layers: tuple[FloatLayer, ...]
     notes: tuple[str, ...] = ()
+    input_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
