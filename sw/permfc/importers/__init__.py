@@ -12,7 +12,8 @@ from .float_network import FloatLayer, FloatNetwork
 from .graph_files import GRAPH_FILES, load_graph
 from .onnx_graph import onnx_tail
 from .quantised import quantised_ranges
-from .torch_module import is_torch_module, module_tail, state_dict_arrays
+from .torch_module import module_tail, state_dict_arrays
+from .torch_wrappers import is_torch_module
 
 __all__ = ["FloatLayer", "FloatNetwork", "load_graph", "load_model", "quantised_ranges"]
 
