@@ -199,6 +199,18 @@ def test_a_mistake_gives_one_sentence(arguments: list[str], sentence: str, netwo
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_several_images_in_a_file_are_told(network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
+    other, packed = tmp_path / "other.safetensors", tmp_path / "flash.img"
+    model_file.save(random_network(6, (20, 10)), other)
+    images = json.loads(succeed("pack", network_file, other, "-o", packed, "--json").stdout)["images"]
+    told = json.loads(succeed("info", packed, "--json").stdout)["images"]
+    assert [one.pop("file") for one in told] == [f"{packed}, image 0", f"{packed}, image 1"]
+    assert [one.pop("file") for one in images] == [str(network_file), str(other)]
+    assert told == images and [(one["inputs"], one["outputs"]) for one in told] == [(40, 10), (20, 10)]
+    assert f"{images[1]['offset']:,}" in succeed("info", packed).stdout
+    assert "flash.img: These bytes hold several images, the first of" in fail("simulate", packed, "-i", inputs_file)
+
+
 def test_simulate_checks_every_result(network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
     packed, out = tmp_path / "net.img", tmp_path / "y.npy"
     succeed("pack", network_file, "-o", packed, *ENGINE)
