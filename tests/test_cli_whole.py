@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -69,14 +70,16 @@ CLIPPED = "of the values that reach chain fc1 with {} are outside of the range t
                          ids=" ".join)
 def test_clipped_inputs_are_told_with_their_chain(folder, tmp_path, command):
     for path, told in ((saved(tmp_path, 100 * SAMPLES[:2]), True), (folder / "x.npy", False)):
-        said = succeed(command[0], folder / "net", "-i", path, *command[1:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what a Session would say besides
+            said = succeed(command[0], folder / "net", "-i", path, *command[1:])
         assert (CLIPPED.format(path) in " ".join(said.stderr.split())) == told
     if command[0] == "run":
         assert "clipped" in said.stdout
 
 
 def test_clipped_calibration_is_told_with_its_chain(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("permfc_cli.clipping._MOST_CLIPPED", -1.0)
+    monkeypatch.setattr("permfc_cli.clipping.MOST_CLIPPED", -1.0)
     said = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy",
                    "--per-layer", folder / "kinds.json")
     assert CLIPPED.format(folder / "x.npy") in " ".join(said.stderr.split())
@@ -85,7 +88,18 @@ def test_clipped_calibration_is_told_with_its_chain(folder, tmp_path, monkeypatc
 def test_skipped_layers_stay(folder, tmp_path):
     shown = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy", "--skip", "fc1",
                     "--per-layer", folder / "kinds.json").stdout
-    assert "host: left out by --skip" in shown
+    assert "host: skipped" in shown
+
+
+def test_layers_without_weights_are_told(folder, tmp_path):
+    """As for a chain alone, though no sample needs these weights."""
+    dead = LAYERS | {"b1": np.full(24, -50, np.float32), "b2": np.ones(8, np.float32)}
+    onnx.save(graph(GRAPHS["relu"], dead, {"x": ["n", 16]}), tmp_path / "net.onnx")
+    said = [succeed("compress", tmp_path / "net.onnx", "-o", tmp_path / name, "--bits", BITS, "--calibrate", folder / "x.npy").stderr.splitlines()
+            for name in ("net", "net.safetensors")]
+    warned, of_chain = ([line for line in lines if "keeps none of its weights" in line] for lines in said)
+    assert warned == of_chain and [line.split()[5] for line in warned] == ["fc2"]
+    assert json.loads(succeed("info", tmp_path / "net", "--json").stdout)["figures"]["fc1"]["empty"] == ["fc2"]
 
 
 def test_compare_takes_one_chain(folder):

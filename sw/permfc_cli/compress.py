@@ -19,7 +19,7 @@ from permfc.network import Kind, Network
 from permfc.progress import Progress
 
 from . import console, inputs
-from .clipping import warn_of_clipping
+from .clipping import warn_of_clipping, warn_of_empty
 from .compress_whole import compress_whole, is_whole_network
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
@@ -109,7 +109,7 @@ def compress(
         change = f"Loses {drop:.2f}" if drop >= 0 else f"Gains {-drop:.2f}"
         console.messages.print(f"{change} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
     _tell_of_inputs(source, network, samples, calibrate)
-    _warn_of_lost_layers(source, network)
+    warn_of_empty(source.emptied(network))
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
 
@@ -123,14 +123,6 @@ def _tell_of_inputs(source: FloatNetwork, network: Network, samples: np.ndarray 
         console.note(f"Without --calibrate, inputs are drawn from the range that the file carries, {low:.6g}..{high:.6g}; others are clipped.")
     else:
         warn_of_clipping(network.clipped_share(samples), f"the values in {calibrate}")
-
-
-def _warn_of_lost_layers(source: FloatNetwork, network: Network) -> None:
-    """Print a warning for each layer that kept none of its weights: it gives the same results for every input."""
-    for layer, small in zip(source, network.layers, strict=True):
-        if layer.weight.any() and small.is_empty:
-            console.warn(f"With so few bits {layer.name} keeps none of its weights and gives the same results for every input: "
-                         "ask for more bits a weight, or give it more with --per-layer")
 
 
 def _size(bits: str | None, ratio: float | None) -> float | str:

@@ -132,8 +132,8 @@ def totals_table(network: WholeNetwork) -> console.Table:
     """Shares of the engine, bytes, and the error against the original."""
     found = network.totals
     table = console.table("", {"whole network": "left", "": "right"})
-    table.add_row("weights on the engine", _share(found["engine_weights"], found["weights"]))
-    table.add_row("multiplications on the engine", _share(found["engine_multiplications"], found["multiplications"]))
+    table.add_row("fully connected weights on the engine", _share(found["engine_weights"], found["weights"]))
+    table.add_row("multiplications on the engine, for a sample", _share(found["engine_multiplications"], found["multiplications"]))
     table.add_row("bytes of the images, everything included", f"{found['image_bytes']:,}")
     table.add_row("bits a weight", f"{found['bits_per_weight']:.3f}")
     table.add_row("bytes of the host's part", f"{found['host_bytes']:,}")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError, ModelError
 from ..functions import Function
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +123,10 @@ class FloatNetwork:
     def weight_count(self) -> int:
         """Value of the number of weights, the divisor of every bits-a-weight figure."""
         return sum(layer.weight.size for layer in self.layers)
+
+    def emptied(self, compressed: Network) -> tuple[str, ...]:
+        """Names of the layers that have none of their weights in a compressed network: they give the same results for every input."""
+        return tuple(layer.name for layer, small in zip(self.layers, compressed.layers, strict=True) if layer.weight.any() and small.is_empty)
 
     def layer_inputs(self, x: np.ndarray) -> list[np.ndarray]:
         """What each layer receives and, last, the results: float32 [batch, ...] each, for ``x`` float [batch, inputs]."""

@@ -115,7 +115,7 @@ class _Graph:
         """The tensor with the results."""
         if last is None:
             if len(self.outputs) != 1:
-                raise ModelError(f"Model {self.path} has the outputs {', '.join(self.outputs)}: name the layers to take with --layers; "
+                raise ModelError(f"Model {self.path} has the outputs {', '.join(self.outputs)}: name the layers to take with `layers`; "
                                  f"there are {self.source.inventory}")
             return self.outputs[0]
         node = next((node for node in self.nodes if last in self._layer_names(node)), None)
