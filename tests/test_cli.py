@@ -60,6 +60,14 @@ def test_help_has_an_example(command: str) -> None:
     assert f"permfc {command}" in " ".join(succeed(command, "--help").output.split())
 
 
+@pytest.mark.parametrize(("command", "told"), [
+    ("compare", "of a whole network as it takes them, .npz for several"), ("report", "of a whole network as it takes them, .npz for several"),
+    ("compare", "needs matplotlib (permfc[demo])"), ("compress", "of .npz, .safetensors and .pt always one chain"),
+])
+def test_help_tells_what_is_needed(command: str, told: str) -> None:
+    assert told in " ".join(succeed(command, "--help").output.replace("│", " ").split())
+
+
 @pytest.mark.usefixtures("short_search")
 def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
@@ -183,7 +191,7 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
         (["compare", "{net}", "--bus-bits", "0"], "bus_bits must be a power of two from 16 to 512, not 0"),
         (["simulate", "{net}", "-i", "{x}", "--clock", "inf"], "Invalid value for '--clock'"),
         (["synth"], "permfc synth needs a device; give --device ecp5-85k, for example"),
-        (["info", "{x}"], "not a safetensors file"),
+        (["info", "{x}"], "not a compressed network"),
         (["info", "{folder}/none.img"], "does not exist"),
         (["simulate", "{net}", "-i", "{net}"], "is not an array that numpy.save wrote"),
         (["simulate", "{net}", "-i", "{x}", "--waves", "{folder}/none/w.vcd"], "There is no folder {folder}/none to write w.vcd to"),

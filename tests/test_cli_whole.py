@@ -102,6 +102,32 @@ def test_layers_without_weights_are_told(folder, tmp_path):
     assert json.loads(succeed("info", tmp_path / "net", "--json").stdout)["figures"]["fc1"]["empty"] == ["fc2"]
 
 
+def test_a_layer_on_the_host_is_no_chain(folder, tmp_path):
+    succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", "dense8", "--calibrate", folder / "x.npy", "--skip", "*2")
+    assert "Layer 'fc2' of" in fail("info", tmp_path / "net", "--chain", "fc2")
+    assert "runs on the host, skipped: choose one of the chains fc1 with --chain" in fail("info", tmp_path / "net", "--chain", "fc2")
+
+
+def test_what_is_wrong_with_the_model_is_told_before_its_samples(folder, tmp_path):
+    onnx.save(graph(GRAPHS["softmax"], LAYERS, {"x": ["n", 16]}, ("h", "y")), tmp_path / "two.onnx")
+    np.savez(tmp_path / "several.npz", x=SAMPLES, z=SAMPLES)
+    said = fail("compress", tmp_path / "two.onnx", "-o", tmp_path / "net.safetensors", "--calibrate", tmp_path / "several.npz")
+    assert "has the outputs h, y: name the layers to take with `layers`" in said
+
+
+@pytest.mark.parametrize("command", ["info", "compare", "run", "simulate", "report", "pack"])
+@pytest.mark.parametrize("name", ["net.onnx", "w.npz", "x.npy", "w.json"])
+def test_what_is_not_compressed_is_told(command, name, folder, tmp_path):
+    (tmp_path / "net.onnx").write_bytes((folder / "net.onnx").read_bytes())
+    np.savez_compressed(tmp_path / "w.npz", **LAYERS)
+    (tmp_path / "w.json").write_text('{"class_name": "Sequential"}')
+    x = saved(tmp_path, SAMPLES, "x.npy")
+    more = {"run": ["-i", x, "--device", "golden"], "simulate": ["-i", x], "report": ["-i", x, "-o", tmp_path / "r.html"],
+            "pack": ["-o", tmp_path / "p.img"]}
+    said = fail(command, tmp_path / name, *more.get(command, []))
+    assert "is not a compressed network" in said and "`permfc compress` first" in said
+
+
 def test_compare_takes_one_chain(folder):
     assert "has 2 chains: choose one of fc1, fc2 with --chain" in fail("compare", folder / "net", "-i", folder / "x.npy")
     told = json.loads(succeed("compare", folder / "net", "-i", folder / "x.npy", "--chain", "fc1", "--json").stdout)
@@ -114,6 +140,9 @@ def test_mistakes(folder, tmp_path):
     assert "Compressing all of" in fail("compress", model, "-o", out) and "give them with --calibrate" in fail("compress", model, "-o", out)
     assert "--max-drop is not for whole networks" in fail("compress", model, "-o", out, "--max-drop", 1, "--calibrate", x, "--labels", x)
     assert "--skip is for whole networks" in fail("compress", model, "-o", f"{out}.safetensors", "--skip", "fc1", "--calibrate", x)
+    np.savez(tmp_path / "w.npz", **LAYERS)
+    assert "w.npz holds one chain, whose layers --layers chooses" in fail("compress", tmp_path / "w.npz", "-o", out, "--skip", "fc1")
+    (tmp_path / "w.npz").unlink()
     assert "has no fully connected layer 'fc9'; it has fc1 [24, 16]" in fail("compress", model, "-o", out, "--skip", "fc9", "--calibrate", x)
     np.savez(tmp_path / "z.npz", z=SAMPLES)
     assert "z.npz holds the arrays z, but the network takes the inputs x" in fail("compress", model, "-o", out, "--calibrate", tmp_path / "z.npz")

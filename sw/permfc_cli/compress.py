@@ -20,7 +20,7 @@ from permfc.progress import Progress
 
 from . import console, inputs
 from .clipping import warn_of_clipping, warn_of_empty
-from .compress_whole import compress_whole, is_whole_network
+from .compress_whole import compress_whole, is_graph
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson, Kernel, LayerNames
@@ -35,7 +35,8 @@ def compress(
         Path, typer.Argument(exists=True, dir_okay=False, help="A trained network: .onnx, .keras, .h5, .json, .tflite, .npz, .safetensors or .pt.")
     ],
     out: Annotated[
-        Path, typer.Option("--output", "--out", "-o", help="Where it goes: .safetensors for one chain, any other name for a whole network.")
+        Path, typer.Option("--output", "--out", "-o", help="Where it goes: .safetensors for one chain, any other name for a whole network; "
+                                                         "of .npz, .safetensors and .pt always one chain.")
     ],
     engine: EngineChoice,
     bits: Annotated[
@@ -58,7 +59,9 @@ def compress(
                                   help="JSON: bits a weight, or a kind (prefix, sparse, dense8), by layer name.")
     ] = None,
     layers: LayerNames = None,
-    skip: Annotated[str | None, typer.Option(metavar="NAME,...", help="Layers of a whole network that stay on the host.")] = None,
+    skip: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Layers of a whole network that stay on the host; also patterns: 'encoder.*.key'.")
+    ] = None,
     kernel: Kernel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +88,7 @@ def compress(
     check_output(out, model, calibrate, labels, per_layer)
     config = engine.config()
     choices = targets.read_per_layer(per_layer) if per_layer else None
-    if is_whole_network(model, out):
+    if is_graph(model) and out.suffix != ".safetensors":
         if kernel is not None or max_drop is not None:
             raise ModelError(f"{'--kernel' if kernel is not None else '--max-drop'} is not for whole networks: leave it out, or write one chain "
                              "to a name that ends in .safetensors")
@@ -93,7 +96,8 @@ def compress(
         compress_whole(model, out, _size(bits, ratio), calibrate, chosen, left, choices, config, as_json)
         return
     if skip is not None:
-        raise ModelError(f"--skip is for whole networks, whose other layers run on the host: give {out} another ending than .safetensors")
+        cure = f"give {out} another ending than .safetensors" if is_graph(model) else f"{model} holds one chain, whose layers --layers chooses"
+        raise ModelError(f"--skip is for whole networks, whose other layers run on the host: {cure}")
     source = inputs.read_model(model, layers, kernel)  # first: what is wrong with it matters more than what is with the samples
     samples = read_npy(calibrate) if calibrate else chain_inputs_in_range(source)
 

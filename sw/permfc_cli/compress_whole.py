@@ -18,9 +18,9 @@ from .clipping import warn_of_clipping, warn_of_empty
 from .whole import describe, read_samples
 
 
-def is_whole_network(model: Path, out: Path) -> bool:
-    """Whether a command asks for a whole network: of a graph, and not into a model file."""
-    return model.suffix.lower() in GRAPH_FILES and out.suffix != ".safetensors"
+def is_graph(model: Path) -> bool:
+    """Whether a file holds a whole network, and no arrays alone."""
+    return model.suffix.lower() in GRAPH_FILES
 
 
 def compress_whole(model: Path, out: Path, bits: float | str, calibrate: Path | None, layers: list[str] | None, skip: list[str],

@@ -68,6 +68,9 @@ def chosen_chain(network: WholeNetwork, path: Path, chain: str | None) -> str:
     if chain is None and len(names) == 1:
         return names[0]
     found = {row.name: row.chain for row in network.rows if row.chain} | dict(zip(names, names, strict=True))
+    reasons = [row.reason for row in network.rows if row.name == chain and not row.chain]
+    if chain not in found and reasons:
+        raise InputError(f"Layer {chain!r} of {path} runs on the host, {reasons[0]}: choose one of the chains {', '.join(names)} with --chain")
     if chain not in found:
         raise InputError(f"{path} has " + (f"no chain {chain!r}" if chain else f"{len(names)} chains") + f": choose one of {', '.join(names)} "
                          "with --chain")
