@@ -12,7 +12,6 @@ from permfc.array_files import read_npy
 from permfc.compression import targets
 from permfc.compression.compress import compress as compress_model
 from permfc.errors import InputError, ModelError
-from permfc.graph.assumed import chain_inputs_in_range
 from permfc.image import model_file
 from permfc.importers import FloatNetwork
 from permfc.network import Kind, Network
@@ -99,7 +98,7 @@ def compress(
         cure = f"give {out} another ending than .safetensors" if is_graph(model) else f"{model} holds one chain, whose layers --layers chooses"
         raise ModelError(f"--skip is for whole networks, whose other layers run on the host: {cure}")
     source = inputs.read_model(model, layers, kernel)  # first: what is wrong with it matters more than what is with the samples
-    samples = read_npy(calibrate) if calibrate else chain_inputs_in_range(source)
+    samples = read_npy(calibrate) if calibrate else source.inputs_in_range()
 
     def made(size: float | str, steps: Progress | None) -> Network:
         return compress_model(source, size, samples, config, per_layer=choices, progress=steps)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from ..functions import Function
+from .quantised import SAMPLES, drawn
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -123,6 +124,10 @@ class FloatNetwork:
     def weight_count(self) -> int:
         """Value of the number of weights, the divisor of every bits-a-weight figure."""
         return sum(layer.weight.size for layer in self.layers)
+
+    def inputs_in_range(self) -> np.ndarray | None:
+        """Inputs made up for calibration from the range that the file tells, float32 [256, inputs]; None if it tells none."""
+        return None if self.input_range is None else drawn(self.input_range, (SAMPLES, self.inputs), np.random.default_rng(0))
 
     def emptied(self, compressed: Network) -> tuple[str, ...]:
         """Names of the layers that have none of their weights in a compressed network: they give the same results for every input."""
