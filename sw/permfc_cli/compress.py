@@ -18,12 +18,12 @@ from permfc.network import Kind, Network
 from permfc.progress import Progress
 
 from . import console, inputs
-from .clipping import warn_of_clipping, warn_of_empty
 from .compress_whole import compress_whole, is_graph
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson, Kernel, LayerNames
 from .outputs import check_output
+from .usefulness import warn_of_clipping, warn_of_empty
 
 _DEFAULT_BITS = 2.5
 

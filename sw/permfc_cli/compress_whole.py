@@ -14,7 +14,7 @@ from permfc.graph.values import Value
 from permfc.importers import GRAPH_FILES, load_graph
 
 from . import console
-from .clipping import warn_of_clipping, warn_of_empty
+from .usefulness import warn_of_clipping, warn_of_empty, warn_of_loss
 from .whole import describe, read_samples
 
 
@@ -48,5 +48,6 @@ def compress_whole(model: Path, out: Path, bits: float | str, calibrate: Path | 
     for name, figures in network.figures.items():
         warn_of_clipping(figures.clipped, f"the values that reach chain {name} with {calibrate or 'these inputs'}")
         warn_of_empty(figures.empty)
+        warn_of_loss(figures.error, name)
     network.save(out)
     describe(network, str(out), as_json)

@@ -1,9 +1,10 @@
-"""The warnings that a network may be of no use: inputs beyond what int8 represents, layers without weights."""
+"""The warnings that a network may be of no use: inputs beyond what int8 represents, layers without weights, large errors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from permfc.compression.targets import LOST
 from permfc.graph.session import MOST_CLIPPED
 
 from . import console
@@ -14,6 +15,13 @@ def warn_of_clipping(share: float, values: str) -> None:
     if share > MOST_CLIPPED:
         console.warn(f"{share:.1%} of {values} are outside of the range that the network was compressed for, and are clipped: "
                      "compress it again with --calibrate and inputs like these")
+
+
+def warn_of_loss(error: float, chain: str) -> None:
+    """Print a warning if results of a chain differ from the original's by so large an ``error``, of their own size, that they are of little use."""
+    if error > LOST:
+        console.warn(f"Results of chain {chain} differ from the original's by {error:.0%} of their size: ask for more bits a weight, give its "
+                     "layers more with --per-layer, or leave them to the host with --skip")
 
 
 def warn_of_empty(layers: Iterable[str]) -> None:
