@@ -80,14 +80,14 @@ def test_clipped_inputs_are_told_with_their_chain(folder, tmp_path, command):
 
 
 def test_clipped_calibration_is_told_with_its_chain(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("permfc_cli.usefulness.MOST_CLIPPED", -1.0)
+    monkeypatch.setattr("permfc_cli.warn.MOST_CLIPPED", -1.0)
     said = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy",
                    "--per-layer", folder / "kinds.json")
     assert CLIPPED.format(folder / "x.npy") in " ".join(said.stderr.split())
 
 
 def test_large_errors_are_told_with_their_chain(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("permfc_cli.usefulness.LOST", -1.0)
+    monkeypatch.setattr("permfc_cli.warn.LOST", -1.0)
     said = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy",
                    "--per-layer", folder / "kinds.json")
     assert re.search(r"Results of chain fc1 differ from the original's by \d+% of their size: .* with --skip", " ".join(said.stderr.split()))

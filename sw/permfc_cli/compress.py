@@ -23,7 +23,7 @@ from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson, Kernel, LayerNames
 from .outputs import check_output
-from .usefulness import warn_of_clipping, warn_of_empty
+from .warn import warn_of_clipping, warn_of_empty
 
 _DEFAULT_BITS = 2.5
 

@@ -14,7 +14,7 @@ from permfc.graph.values import Value
 from permfc.importers import GRAPH_FILES, load_graph
 
 from . import console
-from .usefulness import warn_of_clipping, warn_of_empty, warn_of_loss
+from .warn import warn_of_clipping, warn_of_empty, warn_of_loss
 from .whole import describe, read_samples
 
 

@@ -16,7 +16,7 @@ from permfc.graph.whole import WholeNetwork
 
 from . import console
 from .outputs import write_array
-from .usefulness import warn_of_clipping
+from .warn import warn_of_clipping
 from .whole import read_samples, run_table
 
 

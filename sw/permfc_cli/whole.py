@@ -19,7 +19,7 @@ from permfc.graph.whole import WholeNetwork
 from permfc.network import Network
 
 from . import console
-from .usefulness import warn_of_clipping
+from .warn import warn_of_clipping
 
 NPZ = b"PK"
 _MOST_LAYERS = 12  # on the host that a table names; --json names all
