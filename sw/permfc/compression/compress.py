@@ -23,7 +23,7 @@ from .targets import layer_budgets, sized
 
 _ENGINE = EngineConfig()
 _ATTEMPTS = 5  # to meet the target
-_SMALL_SHARE = 0.05  # of the image
+_SMALL_SHARE = 0.1  # of the image
 
 
 def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
