@@ -142,3 +142,28 @@ async def silence_lasts_until_the_fault_is_taken_away(dut) -> None:
     dut.fault.value = 0
     await master.read([])
     master.check()
+
+
+@cocotb.test()
+async def rlast_is_wrong_where_it_is_asked_for(dut) -> None:
+    """And all data come."""
+    master = Master(dut)
+    await master.start()
+    for beat, lasts in ((5, [0, 0, 0, 0, 0, 1, 0, 1]), (7, [0] * 8)):
+        dut.fault.value, dut.fault_address.value = 3, BYTES * beat
+        await master.read([(0, 8)])
+        assert [last for *_, last in master.beats[-8:]] == lasts
+    dut.fault.value = 0
+    await master.read([(0, 8)] * 20)  # it has not lost count
+
+
+@cocotb.test()
+async def a_read_ends_where_it_is_asked_for(dut) -> None:
+    master = Master(dut)
+    await master.start()
+    dut.fault.value, dut.fault_address.value = 4, BYTES * 5
+    master.reads = [(0, 8), (BYTES * 16, 3)]
+    for _ in range(200):
+        await RisingEdge(dut.clk)
+    assert [(data, last) for _, data, _, last in master.beats] == [
+        *((content(word), int(word == 5)) for word in range(6)), *((content(word), int(word == 18)) for word in (16, 17, 18))]

@@ -11,13 +11,15 @@ import random
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles
+from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamSink, AxiStreamSource
 
 from permfc.format import MAGIC, Control, ErrorCode, Register, Status
+from permfc_sim.device import RULES
 
 CASE = np.load(os.environ["CASE"])
-POLLS = 400
+POLLS = 2000
+WRONG_LAST, CUT = 3, 4  # faults of axi_memory.sv
 
 
 def pauses(seed: int, probability: float):
@@ -99,6 +101,63 @@ async def a_bus_error_is_reported_and_forgotten(dut) -> None:
     await bench.registers.write_dword(Register.CONTROL, Control.CLEAR)
     assert await bench.run(CASE["x"][0]) is ErrorCode.NONE
     np.testing.assert_array_equal(await bench.results(), CASE["golden"][0])
+    bench.check_protocol()
+
+
+@cocotb.test()
+@cocotb.parametrize((("fault", "place"), [(WRONG_LAST, 0), (WRONG_LAST, 1), (WRONG_LAST, 2), (CUT, 0)]))
+async def rlast_on_the_wrong_beat_is_a_bus_error(dut, fault: int, place: int) -> None:
+    """Too early or missing. The next run is right, also if the read ended with that beat and the engine waits for the others in vain."""
+    bench = Bench(dut)
+    await bench.start(latency=10, gap=0.2, outstanding=4, stall=0.2)
+    dut.memory_fault.value, dut.memory_fault_address.value = fault, int(CASE["places"][place])
+    assert await bench.run(CASE["x"][0]) is ErrorCode.BUS
+    assert int(dut.first_rule.value) == 1 + RULES.index("RLAST is not on the last beat")
+    dut.memory_fault.value = 0
+    for values, golden in zip(CASE["x"], CASE["golden"], strict=True):
+        assert await bench.run(values) is ErrorCode.NONE
+        np.testing.assert_array_equal(await bench.results(), golden)
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=[0.0, 0.8])
+async def a_failed_run_gives_no_result(dut, stall: float) -> None:
+    """However many blocks of the final layer were complete; the sink would join them with the next frame. Nobody writes CLEAR."""
+    bench = Bench(dut)
+    await bench.start(latency=10, gap=0.2, outstanding=4, stall=stall)
+    for address in CASE["final_segments"]:
+        dut.memory_fault.value, dut.memory_fault_address.value = 1, int(address)
+        assert await bench.run(CASE["x"][0]) is ErrorCode.BUS
+        assert bench.sink.empty() and dut.m_axis_tvalid.value == 0
+        dut.memory_fault.value = 0
+        assert await bench.run(CASE["x"][0]) is ErrorCode.NONE
+        np.testing.assert_array_equal(await bench.results(), CASE["golden"][0])
+    bench.check_protocol()
+
+
+@cocotb.test()
+@cocotb.parametrize(taken=[0, 1, 8])
+async def clear_leaves_results_that_wait(dut, taken: int) -> None:
+    """Also when some are taken already: their frame ends as every frame does."""
+    bench = Bench(dut)
+    await bench.start(latency=10, gap=0.0, outstanding=4, stall=0.0)
+    for number, golden in enumerate(CASE["golden"]):
+        bench.sink.pause = True
+        assert await bench.run(CASE["x"][number]) is ErrorCode.NONE
+        bench.sink.pause = False
+        for _ in range(taken):
+            await RisingEdge(dut.clk)
+            while not (dut.m_axis_tvalid.value == 1 and dut.m_axis_tready.value == 1):
+                await RisingEdge(dut.clk)
+        bench.sink.pause = True
+        await ClockCycles(dut.clk, 9)
+        await bench.registers.write_dword(Register.CONTROL, Control.CLEAR)
+        await ClockCycles(dut.clk, 9)
+        bench.check_protocol()  # TVALID is not withdrawn
+        assert await bench.registers.read_dword(Register.STATUS) == Status.RESULTS
+        bench.sink.pause = False
+        np.testing.assert_array_equal(await bench.results(), golden)
+        assert await bench.registers.read_dword(Register.STATUS) == 0
     bench.check_protocol()
 
 

@@ -10,6 +10,7 @@ import pytest
 from networks import random_inputs, random_network
 from permfc.device.base import Device
 from permfc.device.engine import EngineDevice
+from permfc.device.placement import joined, place
 from permfc.errors import ConfigError, DeviceError, FormatError, InputError
 from permfc.format import IMAGE_ALIGNMENT, MAGIC, VERSION, Control, ErrorCode, Register
 from permfc.image import pack, predicted_traffic
@@ -78,14 +79,24 @@ def loading_again_replaces_everything(device: Device, network: Network) -> None:
 
 
 def what_cannot_be_loaded_is_refused_by_name(device: Device, network: Network) -> None:
+    """And leaves nothing loaded, whatever was wrong."""
     damaged = bytearray(pack(network, device.identify()))
     damaged[-1] ^= 1
-    with pytest.raises(FormatError, match="^Network 'second': "):
-        device.load({"first": network, "second": bytes(damaged)})
-    with pytest.raises(ConfigError, match="There are no networks in this mapping"):
-        device.load({})
-    with pytest.raises(ConfigError, match="The name of a network must be a text with one character or more, not ''"):
-        device.load({"": network})
+    flash = joined(place({"first": network, "second": OTHER}, device.identify(), 0).values())
+    for wrong, kind, text in (
+        ({"first": network, "second": bytes(damaged)}, FormatError, "^Network 'second': "),
+        ({"first": network, "second": None}, ConfigError, "^Network 'second': A device loads a Network, .*, not NoneType$"),
+        ([network, network], ConfigError, "^A device loads a Network, an image in bytes, or several in a mapping from their names, not list$"),
+        ({}, ConfigError, "There are no networks in this mapping"),
+        ({"": network}, ConfigError, "The name of a network must be a text with one character or more, not ''"),
+        (flash, FormatError, "^These bytes hold several images, the first"),
+    ):
+        device.load(network)
+        with pytest.raises(kind, match=text):
+            device.load(wrong)
+        assert not device.networks
+        with pytest.raises(DeviceError, match="^No network is loaded; call load first$"):
+            device.run(random_inputs(9, network.inputs))
 
 
 def the_cost_is_that_of_the_last_run(device: Device, network: Network) -> None:

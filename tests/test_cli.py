@@ -60,6 +60,14 @@ def test_help_has_an_example(command: str) -> None:
     assert f"permfc {command}" in " ".join(succeed(command, "--help").output.split())
 
 
+@pytest.mark.parametrize(("command", "told"), [
+    ("compare", "of a whole network as it takes them, .npz for several"), ("report", "of a whole network as it takes them, .npz for several"),
+    ("compare", "needs matplotlib (permfc[demo])"), ("compress", "of .npz, .safetensors and .pt always one chain"),
+])
+def test_help_tells_what_is_needed(command: str, told: str) -> None:
+    assert told in " ".join(succeed(command, "--help").output.replace("│", " ").split())
+
+
 @pytest.mark.usefixtures("short_search")
 def test_compress_writes_a_network_under_the_target(float_model: Path, inputs_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
@@ -183,7 +191,7 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
         (["compare", "{net}", "--bus-bits", "0"], "bus_bits must be a power of two from 16 to 512, not 0"),
         (["simulate", "{net}", "-i", "{x}", "--clock", "inf"], "Invalid value for '--clock'"),
         (["synth"], "permfc synth needs a device; give --device ecp5-85k, for example"),
-        (["info", "{x}"], "not a safetensors file"),
+        (["info", "{x}"], "not a compressed network"),
         (["info", "{folder}/none.img"], "does not exist"),
         (["simulate", "{net}", "-i", "{net}"], "is not an array that numpy.save wrote"),
         (["simulate", "{net}", "-i", "{x}", "--waves", "{folder}/none/w.vcd"], "There is no folder {folder}/none to write w.vcd to"),
@@ -197,6 +205,18 @@ def test_a_mistake_gives_one_sentence(arguments: list[str], sentence: str, netwo
     # A long path is broken over lines where the terminal ends.
     assert sentence.format(**names).replace(" ", "") in said.replace(" ", "").replace("│", "")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_several_images_in_a_file_are_told(network_file: Path, inputs_file: Path, tmp_path: Path) -> None:
+    other, packed = tmp_path / "other.safetensors", tmp_path / "flash.img"
+    model_file.save(random_network(6, (20, 10)), other)
+    images = json.loads(succeed("pack", network_file, other, "-o", packed, "--json").stdout)["images"]
+    told = json.loads(succeed("info", packed, "--json").stdout)["images"]
+    assert [one.pop("file") for one in told] == [f"{packed}, image 0", f"{packed}, image 1"]
+    assert [one.pop("file") for one in images] == [str(network_file), str(other)]
+    assert told == images and [(one["inputs"], one["outputs"]) for one in told] == [(40, 10), (20, 10)]
+    assert f"{images[1]['offset']:,}" in succeed("info", packed).stdout
+    assert "flash.img: These bytes hold several images, the first of" in fail("simulate", packed, "-i", inputs_file)
 
 
 def test_simulate_checks_every_result(network_file: Path, inputs_file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -69,23 +71,69 @@ CLIPPED = "of the values that reach chain fc1 with {} are outside of the range t
                          ids=" ".join)
 def test_clipped_inputs_are_told_with_their_chain(folder, tmp_path, command):
     for path, told in ((saved(tmp_path, 100 * SAMPLES[:2]), True), (folder / "x.npy", False)):
-        said = succeed(command[0], folder / "net", "-i", path, *command[1:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what a Session would say besides
+            said = succeed(command[0], folder / "net", "-i", path, *command[1:])
         assert (CLIPPED.format(path) in " ".join(said.stderr.split())) == told
     if command[0] == "run":
         assert "clipped" in said.stdout
 
 
 def test_clipped_calibration_is_told_with_its_chain(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("permfc_cli.clipping._MOST_CLIPPED", -1.0)
+    monkeypatch.setattr("permfc_cli.warn.MOST_CLIPPED", -1.0)
     said = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy",
                    "--per-layer", folder / "kinds.json")
     assert CLIPPED.format(folder / "x.npy") in " ".join(said.stderr.split())
 
 
+def test_large_errors_are_told_with_their_chain(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("permfc_cli.warn.LOST", -1.0)
+    said = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy",
+                   "--per-layer", folder / "kinds.json")
+    assert re.search(r"Results of chain fc1 differ from the original's by \d+% of their size: .* with --skip", " ".join(said.stderr.split()))
+
+
 def test_skipped_layers_stay(folder, tmp_path):
     shown = succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", BITS, "--calibrate", folder / "x.npy", "--skip", "fc1",
                     "--per-layer", folder / "kinds.json").stdout
-    assert "host: left out by --skip" in shown
+    assert "host: skipped" in shown
+
+
+def test_layers_without_weights_are_told(folder, tmp_path):
+    """As for a chain alone, though no sample needs these weights."""
+    dead = LAYERS | {"b1": np.full(24, -50, np.float32), "b2": np.ones(8, np.float32)}
+    onnx.save(graph(GRAPHS["relu"], dead, {"x": ["n", 16]}), tmp_path / "net.onnx")
+    said = [succeed("compress", tmp_path / "net.onnx", "-o", tmp_path / name, "--bits", BITS, "--calibrate", folder / "x.npy").stderr.splitlines()
+            for name in ("net", "net.safetensors")]
+    warned, of_chain = ([line for line in lines if "keeps none of its weights" in line] for lines in said)
+    assert warned == of_chain and [line.split()[5] for line in warned] == ["fc2"]
+    assert json.loads(succeed("info", tmp_path / "net", "--json").stdout)["figures"]["fc1"]["empty"] == ["fc2"]
+
+
+def test_a_layer_on_the_host_is_no_chain(folder, tmp_path):
+    succeed("compress", folder / "net.onnx", "-o", tmp_path / "net", "--bits", "dense8", "--calibrate", folder / "x.npy", "--skip", "*2")
+    assert "Layer 'fc2' of" in fail("info", tmp_path / "net", "--chain", "fc2")
+    assert "runs on the host, skipped: choose one of the chains fc1 with --chain" in fail("info", tmp_path / "net", "--chain", "fc2")
+
+
+def test_what_is_wrong_with_the_model_is_told_before_its_samples(folder, tmp_path):
+    onnx.save(graph(GRAPHS["softmax"], LAYERS, {"x": ["n", 16]}, ("h", "y")), tmp_path / "two.onnx")
+    np.savez(tmp_path / "several.npz", x=SAMPLES, z=SAMPLES)
+    said = fail("compress", tmp_path / "two.onnx", "-o", tmp_path / "net.safetensors", "--calibrate", tmp_path / "several.npz")
+    assert "has the outputs h, y: name the layers to take with `layers`" in said
+
+
+@pytest.mark.parametrize("command", ["info", "compare", "run", "simulate", "report", "pack"])
+@pytest.mark.parametrize("name", ["net.onnx", "w.npz", "x.npy", "w.json"])
+def test_what_is_not_compressed_is_told(command, name, folder, tmp_path):
+    (tmp_path / "net.onnx").write_bytes((folder / "net.onnx").read_bytes())
+    np.savez_compressed(tmp_path / "w.npz", **LAYERS)
+    (tmp_path / "w.json").write_text('{"class_name": "Sequential"}')
+    x = saved(tmp_path, SAMPLES, "x.npy")
+    more = {"run": ["-i", x, "--device", "golden"], "simulate": ["-i", x], "report": ["-i", x, "-o", tmp_path / "r.html"],
+            "pack": ["-o", tmp_path / "p.img"]}
+    said = fail(command, tmp_path / name, *more.get(command, []))
+    assert "is not a compressed network" in said and "`permfc compress` first" in said
 
 
 def test_compare_takes_one_chain(folder):
@@ -100,6 +148,9 @@ def test_mistakes(folder, tmp_path):
     assert "Compressing all of" in fail("compress", model, "-o", out) and "give them with --calibrate" in fail("compress", model, "-o", out)
     assert "--max-drop is not for whole networks" in fail("compress", model, "-o", out, "--max-drop", 1, "--calibrate", x, "--labels", x)
     assert "--skip is for whole networks" in fail("compress", model, "-o", f"{out}.safetensors", "--skip", "fc1", "--calibrate", x)
+    np.savez(tmp_path / "w.npz", **LAYERS)
+    assert "w.npz holds one chain, whose layers --layers chooses" in fail("compress", tmp_path / "w.npz", "-o", out, "--skip", "fc1")
+    (tmp_path / "w.npz").unlink()
     assert "has no fully connected layer 'fc9'; it has fc1 [24, 16]" in fail("compress", model, "-o", out, "--skip", "fc9", "--calibrate", x)
     np.savez(tmp_path / "z.npz", z=SAMPLES)
     assert "z.npz holds the arrays z, but the network takes the inputs x" in fail("compress", model, "-o", out, "--calibrate", tmp_path / "z.npz")

@@ -38,7 +38,7 @@ def test_parts_come_back_and_bytes_are_reproducible(tmp_path):
     (lambda members: members.update(a=b"Weights"), "part a does not belong to it"),
     (lambda members: members.update(b=b""), "its parts are not those that its manifest names"),
     (lambda members: members.pop("a"), "its parts are not those that its manifest names"),
-    (lambda members: members.pop(MANIFEST), "is damaged or not a network file"),
+    (lambda members: members.pop(MANIFEST), "is not a compressed network, but another archive: make one with `permfc compress` first$"),
     (lambda members: members.update({MANIFEST: members[MANIFEST].replace(b'"permfc": 1', b'"permfc": 9')}), "has network version 9"),
     (lambda members: members.update({MANIFEST: b"[" * 100000}), "is damaged or not a network file"),
     (lambda members: members.update({MANIFEST: b"[]"}), "is damaged or not a network file"),
@@ -80,6 +80,6 @@ def test_other_files_are_refused(tmp_path):
         with pytest.raises(FormatError, match="is damaged or not a network file"):
             load_container(tmp_path / "cut", "onnx")
     (tmp_path / "text").write_bytes(b"text")
-    for kind, maker in (("onnx", "`permfc compress MODEL -o NAME`, where NAME does not end in .safetensors,"), ("torch", "permfc.torch.save")):
+    for kind, maker in (("onnx", "`permfc compress` and a name that does not end in .safetensors"), ("torch", "permfc.torch.save")):
         with pytest.raises(FormatError, match=f"text is not a network file: make one with {maker} first$"):
             load_container(tmp_path / "text", kind)

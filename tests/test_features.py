@@ -19,7 +19,9 @@ from permfc.image import model_file
 from permfc.network import Network
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
+from graph_cases import graph, node, values  # noqa: E402
+
 nn = torch.nn
 EXPORTERS = ("torchscript", "dynamo")
 
@@ -131,6 +133,21 @@ def test_an_exported_model_may_take_bytes(net, digits, tmp_path):
     np.testing.assert_allclose(split.features(pixels), FeatureNetwork.from_torch(net).features(digits[0][1400:1450]), atol=1e-5)
 
 
+def test_a_graph_with_several_inputs_takes_them_by_name(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path, (x, z) = tmp_path / "net.onnx", (values(70, 4, size=1.0), values(70, 3, size=1.0))
+    onnx.save(graph([node("Softmax", "x", "s"), node("Concat", "s z", "c", axis=1), node("MatMul", "c w", "y")], {"w": values(7, 5)},
+                    {"x": ["n", 4], "z": ["n", 3]}), path)
+    np.savez(tmp_path / "x.npz", z=z, x=x)
+    np.save(tmp_path / "x.npy", x)
+    succeed("features", path, "-i", tmp_path / "x.npz", "-o", tmp_path / "f.npy")
+    softmax = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.load(tmp_path / "f.npy"), np.concatenate([softmax, z], axis=1), atol=1e-6)
+    assert "takes the inputs x, z: give an array for each" in fail("features", path, "-i", tmp_path / "x.npy", "-o", tmp_path / "f.npy")
+    with pytest.raises(InputError, match=r"^The network takes one array, not the 2 named x, z$"):
+        FeatureNetwork.from_torch(nn.Sequential(nn.Flatten(), nn.Linear(12, 3))).features({"x": x, "z": z})
+
+
 def test_from_export_to_gates(net, digits, tmp_path, small_engine):
     """Features by the command line, compression by the command line, the same labels by the golden model and by the engine."""
     pytest.importorskip("onnxruntime")
@@ -163,7 +180,7 @@ def test_unusable_inputs(net, digits, tmp_path):
             split.features(x[0, 0, 0])
     with pytest.raises(InputError, match=r"DigitNet does not take inputs of shape \[2, 3, 8, 8\]"):
         splits[0].features(np.zeros((2, 3, 8, 8)))
-    with pytest.raises(InputError, match=r"net\.onnx takes inputs of shape \['batch', 1, 8, 8\], not \[2, 3, 8, 8\]"):
+    with pytest.raises(InputError, match=r"Input 'x' must have the shape \[batch, 1, 8, 8\], not \[2, 3, 8, 8\]"):
         splits[1].features(np.zeros((2, 3, 8, 8)))
     with pytest.raises(InputError, match=r"DigitNet does not take inputs of shape \[2, 1, 12, 12\]"):
         splits[0].features(np.zeros((2, 1, 12, 12)))
@@ -175,7 +192,7 @@ def test_command_says_what_is_wrong(net, digits, tmp_path):
     pytest.importorskip("onnxruntime")
     path = export(net, digits[0][:1], tmp_path / "net.onnx", EXPORTERS[0])
     np.save(tmp_path / "x.npy", np.zeros((2, 3, 8, 8)))
-    assert "takes inputs of shape" in fail("features", path, "-i", tmp_path / "x.npy", "-o", tmp_path / "f.npy")
+    assert "must have the shape" in fail("features", path, "-i", tmp_path / "x.npy", "-o", tmp_path / "f.npy")
     assert not (tmp_path / "f.npy").exists()
     assert "has no fully connected layer 'fc9'; it has fc1 [32, 128], fc2" in fail(
         "features", path, "-i", tmp_path / "x.npy", "-o", tmp_path / "f.npy", "--layers", "fc9")

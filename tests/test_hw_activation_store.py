@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,17 +41,18 @@ async def load_inputs(ctx, store: ActivationStore, values: list[int], pauses=Non
 
 
 async def append(ctx, store: ActivationStore, values: list[int], final: bool = False, pauses=None) -> None:
-    """A layer's results, as the requantiser gives them."""
+    """A layer's results, as the requantiser gives them. None leaves before all are there."""
     ctx.set(store.final, final)
-    for number, value in enumerate(values):
+    for value in values:
         await wait(ctx, next(pauses) if pauses else 0)
         ctx.set(store.value, value)
         ctx.set(store.value_en, 1)
-        ctx.set(store.complete, final and number == len(values) - 1)
         await ctx.tick()
         ctx.set(store.value_en, 0)
-        ctx.set(store.complete, 0)
+        assert not ctx.get(store.holding) and not ctx.get(store.results.valid)
     await wait(ctx, APPEND_CYCLES - 1)
+    if final:
+        await strobe(ctx, store.deliver)
 
 
 async def read_list(ctx, store: ActivationStore) -> list[tuple[int, int]]:
@@ -88,7 +91,7 @@ def test_layer_after_layer(seed, pattern):
 @given(seeds, patterns, patterns, st.sampled_from([16, 24, 32]))
 @settings(max_examples=20, deadline=None)
 def test_results_leave_in_order_with_one_last(seed, emission, receiver, bits):
-    """While they leave, the list is still read: for the layer's last blocks."""
+    """Whatever the list's reader does."""
     store = store_of(bits)
     rng = np.random.default_rng(seed)
     inputs = draw_activations(rng, FEATURES)
@@ -132,11 +135,9 @@ async def append_replaced(ctx, store: ActivationStore, values: list[int], replac
     for now, before in zip([*timeline, None], [None, *timeline], strict=True):
         ctx.set(store.value_en, now is not None)
         ctx.set(store.value, 99 if now is None else now[0])
-        ctx.set(store.complete, now is not None and now is timeline[-1])
         ctx.set(store.replacement, -99 if before is None else before[1])
         await ctx.tick()
     ctx.set(store.value_en, 0)
-    ctx.set(store.complete, 0)
 
 
 @given(seeds, patterns)
@@ -158,25 +159,60 @@ def test_results_are_replaced_by_those_of_a_table(seed, pattern):
             ctx.set(store.final, 1)
             await append_replaced(ctx, store, values, replacements, pauses)
             ctx.set(store.final, 0)
+            await strobe(ctx, store.deliver)
             assert await stream_get(ctx, store.results, count) == replacements
 
     run_bench(store, bench)
 
 
-@pytest.mark.parametrize("gap", range(8))
-def test_only_the_last_result_is_last(gap):
-    """Wherever the result before is on its way out when the last one comes."""
+def test_a_result_leaves_every_two_cycles():
     store = store_of()
+    values = list(range(-5, FEATURES - 5))
 
-    async def run(ctx) -> None:
+    async def bench(ctx) -> None:
         await load_inputs(ctx, store, [1])
         await strobe(ctx, store.swap)
-        await append(ctx, store, [9, 8], final=True, pauses=iter([0, gap]))
+        await append(ctx, store, values, final=True)
+        ctx.set(store.results.ready, 1)
+        await wait(ctx, 2)
+        seen = []
+        for _ in values:
+            seen.append((ctx.get(store.results.valid), ctx.get(store.results.payload), ctx.get(store.last)))
+            await wait(ctx, 2)
+        assert seen == [(1, value, int(value == values[-1])) for value in values]
+        assert not ctx.get(store.holding)
+
+    run_bench(store, bench)
+
+
+@given(seeds, patterns, patterns)
+@settings(max_examples=8, deadline=None)
+def test_a_failed_run_gives_no_result(seed, emission, receiver):
+    """Whatever of the final layer was there already: the next one to receive is the next run's first."""
+    store, draw = store_of(), random.Random(seed)
+    pauses = stalls(seed, emission)
+
+    async def run(ctx) -> None:
+        for _ in range(4):
+            await load_inputs(ctx, store, [1, 2])
+            await strobe(ctx, store.swap)
+            ctx.set(store.final, 1)
+            for value in range(draw.randint(1, FEATURES)):
+                await wait(ctx, next(pauses))
+                ctx.set(store.value, 100 + value)
+                await strobe(ctx, store.value_en)
+            await wait(ctx, draw.randrange(20))
+            ctx.set(store.final, 0)
+            await strobe(ctx, store.clear)
+            assert ctx.get(store.received) == 0
+        await load_inputs(ctx, store, [1, 2])
+        await strobe(ctx, store.swap)
+        await append(ctx, store, [9, 8, 7], final=True)
 
     async def receive(ctx) -> None:
-        assert await stream_get(ctx, store.results, 2, beside=(store.last,)) == [(9, 0), (8, 1)]
+        assert await stream_get(ctx, store.results, 3, stalls(seed, receiver), beside=(store.last,)) == [(9, 0), (8, 0), (7, 1)]
 
-    run_bench(store, run, receive, deadline=200)
+    run_bench(store, run, receive)
 
 
 def test_reading_the_list_and_handing_out_results_disturb_neither():
@@ -236,25 +272,38 @@ def test_too_many_inputs_are_counted_up_to_one_more(count):
     run_bench(store, bench)
 
 
-@pytest.mark.parametrize("delay", range(6))
-@pytest.mark.parametrize("ready", [0, 1])
-def test_clear_forgets_results_and_inputs(delay, ready):
-    """Wherever a result is on its way out."""
+@pytest.mark.parametrize("delay", range(12))
+@pytest.mark.parametrize("receiver", [(0,), SHORT_STALLS, LONG_STALLS])
+def test_clear_leaves_results(delay, receiver):
+    """Wherever one is on its way out."""
+    store = store_of()
+
+    async def run(ctx) -> None:
+        for values in ([9, 8, 7, 6], [5]):
+            await load_inputs(ctx, store, [1, 2, 3])
+            await strobe(ctx, store.swap)
+            await append(ctx, store, values, final=True)
+            ctx.set(store.final, 0)
+            await wait(ctx, delay)
+            await strobe(ctx, store.clear)
+            while ctx.get(store.holding):
+                await ctx.tick()
+            assert ctx.get(store.received) == 0
+
+    async def receive(ctx) -> None:
+        items = await stream_get(ctx, store.results, 5, stalls(delay, receiver), beside=(store.last,))
+        assert items == [(9, 0), (8, 0), (7, 0), (6, 1), (5, 1)]
+
+    run_bench(store, run, receive)
+
+
+def test_clear_forgets_inputs():
     store = store_of()
 
     async def bench(ctx) -> None:
-        ctx.set(store.results.ready, ready)
-        await load_inputs(ctx, store, [1, 2, 3])
-        await strobe(ctx, store.swap)
-        await append(ctx, store, [9, 8, 7, 6], final=True)
-        ctx.set(store.final, 0)
-        await wait(ctx, delay)
-        await strobe(ctx, store.clear)
-        for _ in range(5):
-            assert not ctx.get(store.results.valid) and not ctx.get(store.holding) and ctx.get(store.received) == 0
-            await ctx.tick()
         await load_inputs(ctx, store, [4, 0])
         await strobe(ctx, store.clear)
+        assert ctx.get(store.received) == 0
         await load_inputs(ctx, store, [0, 5, 6])
         assert ctx.get(store.received) == 3
         await strobe(ctx, store.swap)

@@ -11,7 +11,7 @@ import pytest
 from hw_bench import run_bench, stream_get, stream_put, wait
 from hw_link_bench import CONFIG, LINK, Host, Memory, Registers, request
 from permfc.device.link.protocol import BYTES_PER_REQUEST, LINK_VERSION, Command, Identity, ReplyStatus
-from permfc.format import VERSION, Register
+from permfc.format import VERSION, Register, Status
 from permfc_hw.link import executor
 from permfc_hw.link.config import LinkConfig
 from permfc_hw.link.host_link import HostLink
@@ -51,6 +51,25 @@ def test_hello_tells_who_it_is_and_clears(bench):
         assert bench.registers.clears == 1
 
     bench.run(script)
+
+
+def test_hello_takes_all_results_that_wait(bench):
+    """The engine gives them to whoever takes them; a session that begins gets none of them."""
+    results = list(range(50))
+    bench.registers.values[Register.STATUS] = Status.RESULTS
+    given = []
+
+    async def give(ctx) -> None:
+        for result in results:
+            await stream_put(ctx, bench.link.results, [result])
+            given.append(result)
+        bench.registers.values[Register.STATUS] = 0
+
+    async def script(ctx) -> None:
+        await bench.host.hello(ctx)
+        assert given == results and bench.registers.clears == 1
+
+    bench.run(script, give)
 
 
 def test_registers(bench):

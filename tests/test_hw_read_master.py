@@ -41,6 +41,8 @@ class AxiMemory:
         self.waiting: deque[tuple[int, int]] = deque()
         self.accepting = self.answering = True
         self.bad_beats: set[int] = set()  # numbers, from the first on, of beats with an error
+        self.wrong_lasts: set[int] = set()  # ... of beats whose RLAST is what it should not be
+        self.cuts: set[int] = set()  # ... of beats with RLAST after which the rest of their burst does not come
         self.beats = 0
 
     async def accept(self, ctx) -> None:
@@ -72,12 +74,15 @@ class AxiMemory:
                 await ctx.tick()
             address, beats = self.waiting[0]
             for number in range(beats):
-                ctx.set(master.last, number == beats - 1)
+                ended = number == beats - 1 or self.beats in self.cuts
+                ctx.set(master.last, ended != (self.beats in self.wrong_lasts))
                 ctx.set(master.error, self.beats in self.bad_beats)
                 self.beats += 1
-                if number == beats - 1:
+                if ended:
                     self.waiting.popleft()
                 await stream_put(ctx, master.beats, [word_at(address + number * self.bus_bytes, master.config.bus_bits)], self.answers)
+                if ended:
+                    break
             ctx.set(master.last, 0)
             ctx.set(master.error, 0)
 

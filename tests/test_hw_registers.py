@@ -144,6 +144,30 @@ def test_start_stays_until_it_is_taken():
     run_bench(box, bench)
 
 
+def test_an_image_base_written_after_a_start_is_the_next_run_s():
+    """From the moment in which the start is asked for, which may wait; a read gives what was written."""
+    box = registers()
+
+    async def bench(ctx) -> None:
+        for page in (3, 0xFFFFF, 0x5A5A5):
+            await write(ctx, box, Register.IMAGE_BASE, page << 12)
+            await write(ctx, box, Register.CONTROL, Control.START)
+            await rewrite(ctx, page, page ^ 0xF0F)
+            await strobe(ctx, box.started)
+            ctx.set(box.busy, 1)
+            await rewrite(ctx, page, page ^ 0xFF)
+            ctx.set(box.busy, 0)
+            await wait(ctx, 2)
+            assert ctx.get(box.image_page) == page ^ 0xFF
+
+    async def rewrite(ctx, page: int, other: int) -> None:
+        await write(ctx, box, Register.IMAGE_BASE, other << 12)
+        assert await read(ctx, box, Register.IMAGE_BASE) == other << 12
+        assert ctx.get(box.image_page) == page
+
+    run_bench(box, bench)
+
+
 def test_clear_is_a_strobe():
     box = registers()
     seen = []
@@ -181,11 +205,14 @@ def test_status():
     async def bench(ctx) -> None:
         for busy in (0, 1):
             for done in (0, 1):
-                for error in ErrorCode:
+                for number, error in enumerate(ErrorCode):
+                    results = (number + done) % 2
                     ctx.set(box.busy, busy)
                     ctx.set(box.done, done)
                     ctx.set(box.error, error)
-                    assert await read(ctx, box, Register.STATUS) == Status.BUSY * busy | Status.DONE * done | error << 8
+                    ctx.set(box.results, results)
+                    expected = Status.BUSY * busy | Status.DONE * done | Status.RESULTS * results | error << 8
+                    assert await read(ctx, box, Register.STATUS) == expected
 
     run_bench(box, bench)
 

@@ -37,7 +37,7 @@ class Engine:
     delay: int
     block: int = -1
     events: list = field(default_factory=list)
-    strobes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("swap", "go", "fail"), 0))
+    strobes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("swap", "go", "fail", "deliver"), 0))
     silent: OrderKind | None = None  # a kind of order that is never answered
     fetching: bool = True
 
@@ -79,7 +79,7 @@ class Engine:
         """Strobes, and the block that was gone for."""
         box = self.box
         while True:
-            _, _, *values = await ctx.tick().sample(box.swap, box.go, box.fail)
+            _, _, *values = await ctx.tick().sample(box.swap, box.go, box.fail, box.deliver)
             for name, value in zip(self.strobes, values, strict=True):
                 self.strobes[name] += value
                 if value and name != "fail":
@@ -146,7 +146,7 @@ def test_a_program_of_two_layers(delay):
             await finish(ctx, box)
             assert ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE and ctx.get(box.flush)
             descriptors = [(OrderKind.DESCRIPTOR, words) for words in (11, 12, 13)]
-            assert engine.events == [HEADER_ORDER, "swap", descriptors[0], "go", descriptors[1], "go", *engine.events[6:8], "go"]
+            assert engine.events == [HEADER_ORDER, "swap", descriptors[0], "go", descriptors[1], "go", *engine.events[6:8], "go", "deliver"]
             assert set(map(str, engine.events[6:8])) == {str(descriptors[2]), "swap"}
             await strobe(ctx, box.clear)
             assert not ctx.get(box.done)
@@ -172,7 +172,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     box = engine.box
     await finish(ctx, box)
     assert ctx.get(box.error) == code and not ctx.get(box.done)
-    assert engine.strobes["fail"] == failures
+    assert (engine.strobes["fail"], engine.strobes["deliver"]) == (failures, 0)
     assert ctx.get(box.flush)
     await wait(ctx, 30)
     await strobe(ctx, box.clear)
@@ -299,6 +299,30 @@ def test_faults_at_any_time(cycle, fault, code):
         await recover(ctx, engine, code)
 
     run_bench(box, run, background=engine.background)
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+@pytest.mark.parametrize("fault", ["failed", "timed_out", "malformed"])
+def test_a_run_is_either_delivered_or_failed(fault, delay):
+    """Whenever the fault comes, up to the last cycle and beyond."""
+    engine = engine_of(delay)
+    box = engine.box
+    outcomes = []
+
+    async def run(ctx) -> None:
+        for cycle in range(1, 120, 1 + delay // 2):
+            engine.block, engine.strobes = -1, dict.fromkeys(engine.strobes, 0)
+            await start(ctx, box)
+            await wait(ctx, cycle)
+            await strobe(ctx, getattr(box, fault))
+            await finish(ctx, box)
+            done, failed = ctx.get(box.done), int(ctx.get(box.error) != ErrorCode.NONE)
+            assert (engine.strobes["deliver"], engine.strobes["fail"]) == (done, failed) and done + failed == 1
+            outcomes.append(done)
+            await wait(ctx, 40)  # the surroundings are at rest, too
+
+    run_bench(box, run, background=engine.background, deadline=60_000)
+    assert set(outcomes) == {0, 1}
 
 
 @pytest.mark.parametrize("gives_up", [False, True])

@@ -76,11 +76,11 @@ def spoiled(position: tuple[int, int], value: float) -> np.ndarray:
     ({"conv1.weight": np.zeros((2, 3, 5, 5))}, r"The model has convolutions \(conv1\) but no fully connected layer"),
     ({"norm.weight": B1, "fc.weight": W1}, r"Weight of layer norm must be a matrix \[outputs, inputs\], not an array of shape \[6\]"),
     ({"0.weight": W1, "0.bias": B2}, r"Bias of layer 0 must have one value for each of the 6 outputs, not shape \[3\]"),
-    ({"0.weight": W1, "2.weight": W1}, r"are no chain .* --layers, .* there are 0 \[6, 4\], 2 \[6, 4\]"),
+    ({"0.weight": W1, "2.weight": W1}, r"are no chain .* `layers`, .* there are 0 \[6, 4\], 2 \[6, 4\]"),
     ({"0.bias": B1}, r"Layer '0' has a bias but no weight"),
-    ({"0.scale": B1}, r"Array '0\.scale' is neither a weight nor a bias .*: names must end in weight, kernel or bias; name the layers .* --layers"),
+    ({"0.scale": B1}, r"Array '0\.scale' is neither a weight nor a bias .*: names must end in weight, kernel or bias; name the layers .* `layers`"),
     ({"0.weight": W1, "1.weight": B1, "1.running_mean": B1, "2.weight": W2}, r"Layer 1 is a normalisation, whose place an array file does not tell"),
-    ({"0.weight": W1.T, "0.bias": B1}, r"Bias of layer 0 has 6 values for 4 outputs: .* give --kernel out-in or in-out"),
+    ({"0.weight": W1.T, "0.bias": B1}, r"Bias of layer 0 has 6 values for 4 outputs: .* give `kernel` out-in or in-out"),
     ({"0.weight": W1.astype(complex)}, r"Weight of layer 0 must hold real numbers, not complex128"),
     ({"0.weight": [[1.0, 2.0], [3.0]]}, r"Value '0\.weight' is no plain array of numbers"),
     ({}, r"The model has no fully connected layer"),
@@ -168,7 +168,7 @@ def test_orientation_by_option(tmp_path):
     arrays = {"a.weight": W1.T.copy(), "a.bias": B1, "b.weight": W2.T.copy(), "b.bias": B2}
     save_file(arrays, tmp_path / "net.safetensors")
     assert_expected(load_model(tmp_path / "net.safetensors", kernel="in-out"))
-    with pytest.raises(ModelError, match=r"or give --kernel out-in or in-out if weights are the other way round"):
+    with pytest.raises(ModelError, match=r"or give `kernel` out-in or in-out if weights are the other way round"):
         load_model(tmp_path / "net.safetensors")
     assert_expected(load_model({"a.kernel": W1, "a.bias": B1, "b.kernel": W2, "b.bias": B2}, kernel="out-in"))
     with pytest.raises(ModelError, match=r"kernel must be out-in or in-out, not 'io'"):

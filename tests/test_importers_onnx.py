@@ -174,7 +174,7 @@ def test_chosen_layers(tmp_path):
 
 
 @pytest.mark.parametrize(("layers", "text"), [
-    (None, r"Operator Softmax 'Softmax_3' of .* cannot be part .* but layer fc2 .*: name the layers to take, --layers fc3 .*"
+    (None, r"Operator Softmax 'Softmax_3' of .* cannot be part .* but layer fc2 .*: name the layers to take with `layers`, fc3 for .*"
            r"there are Gemm_0 \[6, 4\], fc2 \[3, 6\], fc3 \[6, 3\]"),
     (["fc4"], r"has no fully connected layer 'fc4'; it has Gemm_0 \[6, 4\], fc2"),
     (["fc2", "fc3"], r"Layers fc2,fc3 of .* are no chain, since Operator Softmax 'Softmax_3' stands between them"),
@@ -210,13 +210,13 @@ def test_unusable_graphs(tmp_path, nodes, text):
 
 def test_several_outputs(tmp_path):
     path = onnx_model(tmp_path, [*HEAD, *TAIL], CONSTANTS, outputs=("y", "h"))
-    with pytest.raises(ModelError, match=r"has the outputs y, h: name the layers to take with --layers; there are Gemm_0 \[6, 4\], Gemm_2 \[3, 6\]"):
+    with pytest.raises(ModelError, match=r"has the outputs y, h: name the layers to take with `layers`; there are Gemm_0 \[6, 4\], Gemm_2 \[3, 6\]"):
         load_model(path)
     assert not load_model(path, layers=["Gemm_0"]).layers[0].function.is_rectifier  # since the model returns what is before it
 
 
 def test_kernel_is_not_for_graphs(tmp_path):
-    with pytest.raises(ModelError, match=r"--kernel is for files of arrays"):
+    with pytest.raises(ModelError, match=r"`kernel` is for files of arrays"):
         load_model(onnx_model(tmp_path, [*HEAD, *TAIL], CONSTANTS), kernel="in-out")
 
 

@@ -134,7 +134,7 @@ def test_unusable_state_files(tmp_path):
 
 @pytest.mark.parametrize(("model", "text"), [
     (nn.Sequential(linear(W1, B1), nn.LayerNorm(6), linear(W2, B2)),
-     r"LayerNorm '1' of Module Sequential cannot be part .* layer 0 stands .* --layers 2 for"),
+     r"LayerNorm '1' of Module Sequential cannot be part .* layer 0 stands .* `layers`, 2 for"),
     (nn.Sequential(linear(W1, B1), nn.LayerNorm(6)), r"no fully connected tail, since LayerNorm '1' stands between .*; there are 0 \[6, 4\]"),
     (nn.Tanh(), r"Module Tanh has no fully connected layer"),
     (Functional(between=lambda x: x if x.sum() > 0 else -x), r"Module Functional cannot be traced \(.*\): export it to ONNX, or pass its state_dict"),

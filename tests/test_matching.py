@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from permfc.compression.compress import compress
+from permfc.compression.covariance import judging
 from permfc.compression.matching import matched
 from permfc.compression.preparation import prepare
 from permfc.config import EngineConfig
@@ -81,3 +82,9 @@ def test_samples_without_a_partner_are_refused() -> None:
         compress(network, 4.0, features(10, 1), reference=features(9, 1))
     with pytest.raises(InputError, match="Reference has 9 samples, and calibration 0"):
         compress(network, 4.0, reference=features(9, 1))
+
+
+@pytest.mark.parametrize(("samples", "judges"), [(4, []), (5, [4]), (11, [9, 10])])
+def test_the_last_samples_judge(samples, judges):
+    """Where samples are sorted, these differ from the others."""
+    assert np.flatnonzero(judging(samples)).tolist() == judges

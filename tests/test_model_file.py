@@ -95,7 +95,7 @@ def test_every_truncation_is_found(size):
 def test_every_flipped_bit_is_found(bit):
     content = bytearray(CONTENT)
     content[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(FormatError, match="Model file is (damaged|truncated|not a permfc model file)|Model file has format version"):
+    with pytest.raises(FormatError, match="Model file is (damaged|truncated|not a compressed network)|Model file has format version"):
         from_bytes(bytes(content))
 
 
@@ -173,16 +173,16 @@ def with_header(change) -> bytes:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda header: header["__metadata__"].update(permfc="[" * 100_000), "net is not a permfc model file"),
-    (lambda header: header["__metadata__"].update(permfc='{"version":' + "[" * 900 + "]" * 900 + "}"), "net is not a permfc model file"),
+    (lambda header: header["__metadata__"].update(permfc="[" * 100_000), "net is not a compressed network"),
+    (lambda header: header["__metadata__"].update(permfc='{"version":' + "[" * 900 + "]" * 900 + "}"), "net is not a compressed network"),
     (lambda header: header["__metadata__"].update(permfc='{"version":' + "9" * 4000 + "}"), "net has format version 9{20}, this program"),
-    (lambda header: header["__metadata__"].update(permfc='{"version":Infinity}'), "net is not a permfc model file"),
-    (lambda header: header["crc32"].update(data_offsets=[float("inf"), 4]), "net is not a permfc model file"),
-    (lambda header: header["crc32"].update(data_offsets=[-1, 4]), "net is not a permfc model file"),
-    (lambda header: header["crc32"].update(data_offsets=[10**400, 4]), "net is not a permfc model file"),
+    (lambda header: header["__metadata__"].update(permfc='{"version":Infinity}'), "net is not a compressed network"),
+    (lambda header: header["crc32"].update(data_offsets=[float("inf"), 4]), "net is not a compressed network"),
+    (lambda header: header["crc32"].update(data_offsets=[-1, 4]), "net is not a compressed network"),
+    (lambda header: header["crc32"].update(data_offsets=[10**400, 4]), "net is not a compressed network"),
     (lambda header: header["crc32"].update(data_offsets=[0, float("inf")]), "net is truncated: it has .* bytes, its header says inf"),
     (lambda header: header["crc32"].update(data_offsets=[0, 10**400]), "net is truncated: it has .* bytes, its header says 1000"),
-    (lambda header: header["crc32"].update(data_offsets=None), "net is damaged or not a safetensors file: its header is not readable"),
+    (lambda header: header["crc32"].update(data_offsets=None), "net is damaged or not a compressed network, since its header is not readable"),
 ])
 def test_headers_that_make_no_sense(change, message):
     with pytest.raises(FormatError, match=message):
@@ -208,13 +208,13 @@ def test_false_sizes_take_neither_time_nor_memory():
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"", "net is truncated or not a safetensors file: it has 0 bytes, its header would end at 8"),
+    (b"", "net is truncated: it has 0 bytes, its header would end at 8"),
     (b"PK\x03\x04 a zip file of another tool", "net is an archive, such as that of a whole network, not the model file"),
-    ((100_000).to_bytes(8, "little") + b"[" * 100_000, "net is damaged or not a safetensors file: its header is not readable"),
+    ((100_000).to_bytes(8, "little") + b"[" * 100_000, "net is damaged or not a compressed network, since its header is not readable"),
     (pack(NETWORK, EngineConfig()), r"net is an image: give the model file \(.safetensors\) that it was packed from"),
-    (bytes(64), "net is damaged or not a safetensors file: its header is not readable"),
-    (safetensors.numpy.save({"fc1.weight": np.zeros((2, 2))}), "net is not a permfc model file: compress a trained network with `permfc compress`"),
-    (safetensors.numpy.save({"x": np.zeros(1)}, {"permfc": "[]"}), "net is not a permfc model file"),
+    (bytes(64), "net is damaged or not a compressed network, since its header is not readable"),
+    (safetensors.numpy.save({"fc1.weight": np.zeros((2, 2))}), "net is not a compressed network: make one of a trained network with `permfc"),
+    (safetensors.numpy.save({"x": np.zeros(1)}, {"permfc": "[]"}), "net is not a compressed network"),
     (CONTENT + b"\0", f"net is damaged: it has {len(CONTENT) + 1} bytes, its header says {len(CONTENT)}"),
 ])
 def test_other_files(content, message):

@@ -26,9 +26,9 @@ def kept(nodes, constants=LAYERS, shape=FLAT, **choices):
 
 
 def test_layers_are_chosen_and_skipped():
-    assert kept(CHAIN, layers=["y"])["h"].reason == "not named by --layers"
-    found = kept(CHAIN, skip={"w2": "left out by --skip"})["y"]
-    assert (found.shape, found.weights, found.reason) == ((3, 6), 18, "left out by --skip")
+    assert kept(CHAIN, layers=["y"])["h"].reason == "not among the layers named"
+    found = kept(CHAIN, skip={"w2": "skipped"})["y"]
+    assert (found.shape, found.weights, found.reason) == ((3, 6), 18, "skipped")
     with pytest.raises(ModelError, match=r"net\.onnx has no fully connected layer 'fc9'; it has h \[6, 4\], y \[3, 6\]"):
         partition(graph(CHAIN, LAYERS, {"x": FLAT}), "net.onnx", ["fc9"])
 

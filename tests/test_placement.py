@@ -8,8 +8,8 @@ import pytest
 import permfc
 from networks import random_network
 from permfc.config import EngineConfig
-from permfc.device.placement import engine_for, engine_parameters, joined, memory_bytes_for, place
-from permfc.errors import ConfigError
+from permfc.device.placement import engine_for, engine_parameters, joined, memory_bytes_for, place, separated
+from permfc.errors import ConfigError, FormatError
 from permfc.image import pack
 
 WIDE, TALL = random_network(1, [2000, 20], tables=False), random_network(2, [20, 1500], block_outputs=1024, tables=False)
@@ -40,6 +40,23 @@ def test_joined_images_lie_where_a_device_reads_them() -> None:
     assert not np.frombuffer(content, dtype=np.uint8)[images["a"].end - 8192:4096].any()
 
 
+def test_joined_images_are_separated_again() -> None:
+    config = engine_for(WIDE, {})
+    for networks in ({"a": SMALL, "b": WIDE, "c": SMALL}, {"a": WIDE}, {"a": SMALL}):
+        images = place(networks, config, 0)
+        content = joined(images.values())
+        assert [(start, pack(found.network(), config)) for start, found in separated(content)] == [(one.address, one.data) for one in images.values()]
+        for damaged in (content[:-1], content[:-1] + bytes([content[-1] ^ 1])):
+            with pytest.raises(FormatError, match=r"^Image is (truncated|damaged)"):
+                separated(damaged)
+
+
+@pytest.mark.parametrize("wrong", [b"", b"PFC1", b"\0" * 8192, pack(SMALL, EngineConfig())[:8] + bytes(8192)])
+def test_bytes_that_are_no_images(wrong) -> None:
+    with pytest.raises(FormatError):
+        separated(wrong)
+
+
 def test_the_network_that_does_not_fit_is_named_where_there_are_several() -> None:
     with pytest.raises(ConfigError, match="^Network 'b': The network needs an engine with features >= 2000"):
         place({"a": SMALL, "b": WIDE}, EngineConfig(), 0)
@@ -57,5 +74,5 @@ def test_parameters_in_the_name_of_a_device() -> None:
 
 @pytest.mark.parametrize("wrong", [None, {"a": None}, {"a": {"b": b""}}])
 def test_what_is_neither_network_nor_image(wrong):
-    with permfc.open("golden") as device, pytest.raises(ConfigError, match=r"loads Networks and images in bytes, not (NoneType|dict)"):
+    with permfc.open("golden") as device, pytest.raises(ConfigError, match=r"loads a Network, an image in bytes, .*, not (NoneType|dict)"):
         device.load(wrong)

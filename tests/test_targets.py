@@ -74,6 +74,12 @@ def test_impossible_choices(choices, text):
         compress(layered(), 5.0, samples(), per_layer=choices)
 
 
+@pytest.mark.parametrize("choices", [["first"], "first", 3])
+def test_choices_that_are_no_mapping(choices):
+    with pytest.raises(ModelError, match="per_layer must map names of layers to bits or kinds, not (\\['first'\\]|'first'|3): write"):
+        compress(layered(), 5.0, samples(), per_layer=choices)
+
+
 def test_dense8_on_an_engine_with_eight_levels():
     with pytest.raises(ModelError, match="Layer third cannot be dense8 on an engine with 8 levels: that takes 16"):
         compress(layered(), 5.0, samples(), EngineConfig(levels=8), per_layer={"third": "dense8"})

@@ -9,6 +9,7 @@ import pytest
 
 from permfc.compression.compress import compress
 from permfc.errors import ConfigError, InputError, LinkError, ModelError
+from permfc.graph.features import FeatureNetwork
 from torch_cases import quick_compress
 
 torch = pytest.importorskip("torch")
@@ -226,11 +227,40 @@ def test_what_an_exchanged_model_refuses():
         offloaded(torch.tensor([[0.0, np.nan, 0.0, 0.0]]))
     with pytest.raises(InputError, match=r"Layer 0 takes 4 features, not a tensor of shape \[1, 3\]"):
         offloaded(torch.zeros(1, 3))
-    with pytest.raises(ModelError, match=r"Layer 0 runs on the engine, through which no gradient passes: call the model under torch\.no_grad"):
-        offloaded.module(torch.zeros(1, 4, requires_grad=True))
     with pytest.raises(ModelError, match=r"cannot be trained: train the original"):
         offloaded.train()
     assert offloaded.eval() is offloaded and not offloaded(torch.zeros(1, 4)).requires_grad
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_what_is_no_real_number_is_refused_as_by_linear(kind):
+    model = nn.Sequential(nn.Linear(4, 2))
+    x = torch.ones(3, 4).to(kind)
+    with pytest.raises(RuntimeError):
+        model(x)
+    with pytest.raises(InputError, match=rf"^Layer 0 takes real numbers, not {kind}: convert the input, with \.float\(\) for instance$"):
+        permfc.torch.offload(model, batches(10, 4))(x)
+
+
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Linear(4, 2)), nn.Sequential(nn.Tanh(), nn.Linear(4, 2))])
+def test_no_gradient_is_lost_silently(model):
+    offloaded, x = permfc.torch.offload(model, batches(10, 4)), torch.zeros(1, 4, requires_grad=True)
+    for called in (offloaded, offloaded.module):
+        with pytest.raises(ModelError, match=r"^Layer \d runs on the engine, through which no gradient passes: call the model under torch\.no_grad"):
+            called(x)
+    with torch.no_grad():
+        assert torch.equal(offloaded(x), offloaded(x.detach()))
+
+
+@pytest.mark.parametrize(("given", "text"), [
+    ("m", r"^A model must be a torch module, not 'm'$"),
+    (nn.Linear, r"^A model must be a torch module, not the class Linear: give an object of it, with any weights$"),
+])
+def test_what_is_no_module(given, text):
+    for call in (lambda: permfc.torch.offload(given, batches(10, 4)), lambda: permfc.torch.load("model", given),
+                 lambda: FeatureNetwork.from_torch(given)):
+        with pytest.raises(ModelError, match=text):
+            call()
 
 
 def test_code_that_needs_a_weight_is_found_out():

@@ -23,7 +23,8 @@ class ActivationStore(wiring.Component):
     """Two banks of ``features`` entries: one is read, the other appended to.
 
     Values are appended in the order of their index, two cycles after they came; zeros are only counted. After the final layer its
-    results lie in the appended bank, zeros included, and leave by the result stream in the cycles that append nothing.
+    results lie in the appended bank, zeros included. They leave by the result stream once the run is complete, one in two cycles:
+    who receives them gets all of a run's or none.
 
     Members
     -------
@@ -37,10 +38,12 @@ class ActivationStore(wiring.Component):
         ``replaced`` is constant while a layer's results pass.
     final : In(1)
         Results are for the host.
+    deliver : In(1)
+        Strobe: all results of the final layer are stored, and may leave.
     swap : In(1)
         Strobe: the appended bank becomes the list.
     clear : In(1)
-        Strobe: forget everything.
+        Strobe: forget everything but results that are leaving. A stream takes back nothing that it has offered.
     received : Out
         Values appended since the last swap, up to ``features + 1``.
     active : Out
@@ -50,10 +53,8 @@ class ActivationStore(wiring.Component):
         One cycle after ``read_address``.
     results : Out(stream of int32), last
         ``last`` comes with the last one.
-    complete : In(1)
-        Strobe: with the final layer's last result.
     holding : Out(1)
-        There are results that have not left.
+        Results are leaving.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -67,6 +68,7 @@ class ActivationStore(wiring.Component):
             "replaced": In(1),
             "replacement": In(signed(8)),
             "final": In(1),
+            "deliver": In(1),
             "swap": In(1),
             "clear": In(1),
             "received": Out(count),
@@ -75,7 +77,6 @@ class ActivationStore(wiring.Component):
             "entry": Out(Activation(config)),
             "results": Out(stream.Signature(signed(32))),
             "last": Out(1),
-            "complete": In(1),
             "holding": Out(1),
         })
 
@@ -95,7 +96,7 @@ class ActivationStore(wiring.Component):
         with m.If(self.swap):
             m.d.sync += [appended.eq(~appended), self.active.eq(stored)]
         self._append(m, banks, appended, appending, stored)
-        self._hand_out(m, words[appended], appending, stored, handed_out)
+        self._hand_out(m, words[appended], stored, handed_out)
         return m
 
     def _append(self, m: Module, banks: list[SinglePortMemory], appended: Signal, appending: Signal, stored: Signal) -> None:
@@ -125,25 +126,22 @@ class ActivationStore(wiring.Component):
         with m.If(store):
             m.d.sync += stored.eq(stored + 1)
 
-    def _hand_out(self, m: Module, word: Value, appending: Signal, stored: Signal, handed_out: Signal) -> None:
-        complete, take, taken = Signal(), Signal(), Signal()
+    def _hand_out(self, m: Module, word: Value, stored: Signal, handed_out: Signal) -> None:
+        """Nothing is appended meanwhile."""
+        take, taken = Signal(), Signal()
         m.d.comb += [
-            take.eq(self.holding & (handed_out != stored) & ~appending & ~taken & ~self.results.valid),
-            self.last.eq(complete & (handed_out == stored)),
+            take.eq(self.holding & ~self.last & ~taken & (self.results.ready | ~self.results.valid)),
+            self.last.eq(handed_out == stored),
         ]
-        keeping, completing = Signal(), Signal()  # beside the value that is being stored
-        m.d.sync += [keeping.eq(self.value_en & self.final), completing.eq(self.complete)]
-        with m.If(keeping):
-            m.d.sync += [self.holding.eq(1), complete.eq(completing)]
         m.d.sync += taken.eq(take)
+        with m.If(self.deliver):
+            m.d.sync += self.holding.eq(1)
         with m.If(take):
             m.d.sync += handed_out.eq(handed_out + 1)
         with m.If(taken):
             m.d.sync += [self.results.payload.eq(word[:self.config.accumulator_bits].as_signed()), self.results.valid.eq(1)]
-        with m.If(self.results.valid & self.results.ready):
+        with m.Elif(self.results.ready):
             m.d.sync += self.results.valid.eq(0)
         emptied = self.results.valid & self.results.ready & self.last
-        with m.If(emptied | self.swap | self.clear):
-            m.d.sync += [handed_out.eq(0), stored.eq(0), self.received.eq(0), self.holding.eq(0), complete.eq(0)]
-        with m.If(self.clear):
-            m.d.sync += [self.results.valid.eq(0), taken.eq(0)]
+        with m.If(emptied | self.swap | (self.clear & ~self.holding)):
+            m.d.sync += [handed_out.eq(0), stored.eq(0), self.received.eq(0), self.holding.eq(0)]

@@ -48,7 +48,7 @@ class Engine(wiring.Component):
     s_axis_t* : AXI4-Stream slave, int8
         One activation a beat in packed order, accepted between runs.
     m_axis_t* : AXI4-Stream master, int32
-        One result a beat, TLAST with the last.
+        One result a beat, TLAST with the last. Whole frames only, one of each run that ends with DONE.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -300,7 +300,7 @@ class Engine(wiring.Component):
             store.value_en.eq(self.requantiser.value_en),
             store.value.eq(self.requantiser.value),
             store.final.eq(emission.final),
-            store.complete.eq(layer_done & emission.final),
+            store.deliver.eq(sequencer.deliver),
             store.loading.eq(~sequencer.busy & ~self.registers.start),
             store.swap.eq(sequencer.swap),
             store.clear.eq(sequencer.fail | self.registers.clear),
@@ -345,6 +345,7 @@ class Engine(wiring.Component):
             host.busy.eq(sequencer.busy),
             host.done.eq(sequencer.done),
             host.error.eq(sequencer.error),
+            host.results.eq(store.holding),
             sequencer.start.eq(host.start & ~store.holding),
             sequencer.clear.eq(host.clear),
             self.read_master.image_page.eq(host.image_page),

@@ -66,9 +66,13 @@ _README = """\
 | memory | `m_axi_*` | AXI4 read master, {bus_bits} bits, 32-bit byte addresses; INCR bursts within 4 KiB, {outstanding} reads in flight, no IDs |
 | host | `s_axi_*` | AXI4-Lite slave, 32 bits: control, status, counters. WSTRB is ignored: registers are written whole |
 | input | `s_axis_*` | AXI4-Stream, 8 bits: int8 activations in packed order |
-| output | `m_axis_*` | AXI4-Stream, 32 bits: int32 results, TLAST with the last |
+| output | `m_axis_*` | AXI4-Stream, 32 bits: int32 results, TLAST with the last: one whole frame of each run that ends with DONE |
 
 Vivado recognises the interfaces by these names when the file is added to a block design; in other flows connect the ports.
+
+A run: write the image's address to IMAGE_BASE (0x1C), stream the input in, write 1 to CONTROL (0x14), read STATUS (0x18) until bit 0 is low.
+Then bit 1 says that the run is done, and bit 2 that results wait; else bits 15 to 8 say why it failed. IMAGE_BASE may be written while a run
+is busy, for the next one. Writing 2 to CONTROL forgets the input and the error, but not results that wait: take them from `m_axis_*`.
 
 FuseSoC: `fusesoc library add permfc <this folder>`, then depend on `permfc:ip:permfc`; `fusesoc run --target lint permfc:ip:permfc` runs
 Verilator over it.

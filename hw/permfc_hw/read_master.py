@@ -1,13 +1,15 @@
 """ReadMaster: AXI4 reads. Word runs in, INCR bursts out, their words in order."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 
 from .axi import PAGE_BITS
+from .memory import PLAIN
 from .orders import ADDRESS_BITS, WORDS_BITS, word_address_shape
 
 MAX_BURST = 256       # beats of an AXI4 INCR burst
@@ -34,6 +36,9 @@ class ReadMaster(wiring.Component):
     A run that joins the last one extends it, so that adjacent segments share a burst while the memory is busy. No burst
     crosses an aligned group of 256 words or 4 KiB. Words appear in the order of the runs.
 
+    Words are counted. RLAST only has to agree: a memory that sets it elsewhere gives an error of this run, and nothing of it is
+    left for the next one.
+
     Members
     -------
     image_page : In(20)
@@ -49,7 +54,8 @@ class ReadMaster(wiring.Component):
     owed : Out(1)
         Answers are outstanding.
     failed : Out(1)
-        The memory answered with an error since the last flush.
+        Since the last flush the memory answered with an error, with RLAST on a word that was not the last of its burst or none on
+        one that was, or without being asked.
     timed_out : Out(1)
         The memory owed an answer for 65,536 cycles.
     """
@@ -75,10 +81,13 @@ class ReadMaster(wiring.Component):
         begin, wanted = Signal(word_address_shape(self.config)), Signal(WORDS_BITS + 1)  # words that are to be asked for
         turn = Signal()  # a cycle to ask in, a cycle to take a run in: neither's arithmetic waits for the other's
         asked, burst = Signal(), Signal(9)
+        asks, answers = Signal(range(2 * self.config.outstanding)), Signal(range(2 * self.config.outstanding))  # bursts, modulo that
         m.d.sync += turn.eq(~turn)
+        m.d.comb += self.owed.eq(asks != answers)
         self._collect(m, turn, begin, wanted, asked, burst)
-        self._ask(m, turn, begin, wanted, asked, burst)
+        self._ask(m, turn, begin, wanted, asked, burst, (asks ^ answers) == self.config.outstanding)
         self._answer(m)
+        self._count(m, asked, burst, asks, answers)
         return m
 
     def _collect(self, m: Module, turn: Signal, begin: Signal, wanted: Signal, asked: Signal, burst: Signal) -> None:
@@ -102,20 +111,15 @@ class ReadMaster(wiring.Component):
         with m.If(self.flush):
             m.d.sync += wanted.eq(0)
 
-    def _ask(self, m: Module, turn: Signal, begin: Signal, wanted: Signal, asked: Signal, burst: Signal) -> None:
+    def _ask(self, m: Module, turn: Signal, begin: Signal, wanted: Signal, asked: Signal, burst: Signal, full: Value) -> None:
         group_bits = ceil_log2(min(MAX_BURST, (1 << PAGE_BITS) // self.config.bus_bytes))
         left = Signal(group_bits + 1)
-        waiting = Signal(range(self.config.outstanding + 1))
-        accepted, answered = Signal(), Signal()
         byte_address = Cat(Const(0, ceil_log2(self.config.bus_bytes)), begin)
         m.d.comb += [
             left.eq((1 << group_bits) - begin[:group_bits]),
-            asked.eq(~turn & (burst != 0) & (waiting != self.config.outstanding) & ~self.address.valid & ~self.flush),
-            accepted.eq(self.address.valid & self.address.ready),
-            answered.eq(self.beats.valid & self.beats.ready & self.last),
-            self.owed.eq((waiting != 0) | self.address.valid),
+            asked.eq(~turn & (burst != 0) & ~full & ~self.address.valid & ~self.flush),
         ]
-        m.d.sync += [burst.eq(Mux(wanted < left, wanted, left)), waiting.eq(waiting + accepted - answered)]
+        m.d.sync += burst.eq(Mux(wanted < left, wanted, left))
         with m.If(asked):
             m.d.sync += [
                 self.address.valid.eq(1),
@@ -137,8 +141,37 @@ class ReadMaster(wiring.Component):
         with m.Else():
             m.d.sync += silence.eq(silence + 1)
         with m.If(self.flush):
-            m.d.sync += [self.failed.eq(0), self.timed_out.eq(0)]
-        with m.If(self.beats.valid & self.beats.ready & self.error & ~self.flush):
-            m.d.sync += self.failed.eq(1)
+            m.d.sync += self.timed_out.eq(0)
         with m.If(silence.all()):
             m.d.sync += self.timed_out.eq(1)
+
+    def _count(self, m: Module, asked: Signal, burst: Signal, asks: Signal, answers: Signal) -> None:
+        """The lengths of bursts wait for their answers, from the cycle in which the address is offered."""
+        m.submodules.lengths = lengths = Memory(shape=8, depth=max(2, self.config.outstanding), init=[], attrs=PLAIN)
+        write, read = lengths.write_port(), lengths.read_port(domain="comb")
+        beat, number, final = Signal(), Signal(8), Signal()
+        cut = Signal()  # RLAST came too early: if the memory is silent then, it has ended the burst
+        m.d.comb += [
+            write.en.eq(asked),
+            write.addr.eq(asks),
+            write.data.eq(burst - 1),
+            read.addr.eq(answers),
+            beat.eq(self.beats.valid & self.beats.ready),
+            final.eq(number == read.data),
+        ]
+        with m.If(asked):
+            m.d.sync += asks.eq(asks + 1)
+        with m.If(beat & self.owed):
+            m.d.sync += number.eq(Mux(final, 0, number + 1))
+            with m.If(final):
+                m.d.sync += answers.eq(answers + 1)
+        with m.If(self.flush):
+            m.d.sync += self.failed.eq(0)
+        with m.Elif(beat & (self.error | (self.last != final) | ~self.owed)):
+            m.d.sync += self.failed.eq(1)
+        with m.If(~self.owed):
+            m.d.sync += cut.eq(0)
+        with m.Elif(beat & self.last & ~final):
+            m.d.sync += cut.eq(1)
+        with m.If(self.flush & self.timed_out & cut & ~self.address.valid):
+            m.d.sync += [answers.eq(asks), number.eq(0)]

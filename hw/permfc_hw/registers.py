@@ -25,8 +25,10 @@ class Registers(wiring.Component):
         ``start`` stays high until ``started``; ``clear`` is a strobe.
     started : In(1)
     image_page : Out(20)
-        Upper bits of the image's address; an image starts on a 4 KiB boundary.
-    busy, done, error : In
+        Upper bits of the image's address; an image starts on a 4 KiB boundary. Constant from ``start`` until the end of ``busy``:
+        what is written meanwhile is for the next run.
+    busy, done, error, results : In
+        What STATUS shows; ``results`` wait on the output stream.
     events : In(Events)
         Counted from ``started`` on.
     """
@@ -46,8 +48,10 @@ class Registers(wiring.Component):
             "busy": In(1),
             "done": In(1),
             "error": In(ErrorCode),
+            "results": In(1),
             "events": In(Events),
         })
+        self._next_page = Signal.like(self.image_page)  # as it was written
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -68,6 +72,8 @@ class Registers(wiring.Component):
         with m.If(self.started):
             m.d.sync += self.start.eq(0)
         m.d.sync += self.clear.eq(0)
+        with m.If(~self.start & ~self.busy):
+            m.d.sync += self.image_page.eq(self._next_page)
         with m.If(take):
             m.d.sync += self.write_response.valid.eq(1)
             with m.Switch(self.write_address.payload):
@@ -77,7 +83,7 @@ class Registers(wiring.Component):
                     with m.If((self.write_data.payload & Control.CLEAR) != 0):
                         m.d.sync += self.clear.eq(~self.busy)
                 with m.Case(Register.IMAGE_BASE):
-                    m.d.sync += self.image_page.eq(self.write_data.payload[PAGE_BITS:])
+                    m.d.sync += self._next_page.eq(self.write_data.payload[PAGE_BITS:])
 
     def _read(self, m: Module) -> None:
         """A counter is read in its turn."""
@@ -90,8 +96,8 @@ class Registers(wiring.Component):
             Register.CONFIG0: config.lanes | ceil_log2(config.bus_bytes) << 8 | config.levels << 16 | config.outstanding << 24,
             Register.CONFIG1: config.block_outputs | config.features << 16,
             Register.CONFIG2: config.accumulator_bits | config.tables << 8,
-            Register.STATUS: Cat(self.busy | self.start, self.done, Const(0, 6), self.error),
-            Register.IMAGE_BASE: Cat(Const(0, PAGE_BITS), self.image_page),
+            Register.STATUS: Cat(self.busy | self.start, self.done, self.results, Const(0, 5), self.error),
+            Register.IMAGE_BASE: Cat(Const(0, PAGE_BITS), self._next_page),
         }
         address, asked, is_counter = Signal(ADDRESS_BITS), Signal(), Signal()
         its_turn = Signal()

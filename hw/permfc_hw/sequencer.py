@@ -47,6 +47,8 @@ class Sequencer(wiring.Component):
         Strobe for the activation store.
     layer_done, final : In(1)
         Strobe: a layer's last result is out; it was the final layer's.
+    deliver : Out(1)
+        Strobe: the run is complete, nothing can fail any more.
     orders : Out(stream of ProgramOrder)
     parameter_words : Out
         Words of the current block's biases, and as many of its multipliers.
@@ -82,6 +84,7 @@ class Sequencer(wiring.Component):
             "swap": Out(1),
             "layer_done": In(1),
             "final": In(1),
+            "deliver": Out(1),
             "orders": Out(stream.Signature(ProgramOrder)),
             "parameter_words": Out(WORDS_BITS),
             "go": Out(1),
@@ -166,14 +169,17 @@ class Sequencer(wiring.Component):
         m.d.sync += [self.error.eq(code), self._wait.eq(0)]
         m.next = "Abort"
 
+    def _check_faults(self, m: Module) -> None:
+        for fault, code in self._faults:
+            with m.If(fault):
+                self._stop(m, code)
+
     @contextmanager
     def _working(self, m: Module, state: str) -> Iterator[None]:
         """A state that any fault ends."""
         with m.State(state):
             yield
-            for fault, code in self._faults:
-                with m.If(fault):
-                    self._stop(m, code)
+            self._check_faults(m)
 
     def _idle(self, m: Module) -> None:
         with m.State("Idle"):
@@ -236,10 +242,14 @@ class Sequencer(wiring.Component):
                 self._stop(m, ErrorCode.DESCRIPTOR)
 
     def _finish(self, m: Module) -> None:
-        with self._working(m, "Finish"):
+        """A run is either done or failed: once its results may leave, no fault counts."""
+        with m.State("Finish"):
             with m.If(self._finished):
+                m.d.comb += self.deliver.eq(1)
                 m.d.sync += self.done.eq(1)
                 m.next = "Idle"
+            with m.Else():
+                self._check_faults(m)
 
     def _abort(self, m: Module) -> None:
         """Until the boxes have drained and the memory owes nothing, or does not answer either."""

@@ -171,7 +171,7 @@ class SimDevice(EngineDevice):
         self._behaviour = _Behaviour(seed=seed & 0xFFFFFFFF)
         self._check_timing(latency, gap, config.outstanding if outstanding is None else outstanding, stall)
         self._memory = bench_memory(memory or named_memory("axi"), config, memory_bytes)
-        self._bus_bytes = config.bus_bytes
+        self._bus_bytes, self._features = config.bus_bytes, config.features
         path = engine_library(config, self._memory, waves=waves is not None, verilog=verilog, progress=progress)
         self._library = _load_library(path)
         self._handle = self._library.permfc_create(str(waves).encode() if waves is not None else None)
@@ -239,15 +239,19 @@ class SimDevice(EngineDevice):
         return values
 
     def discard_output(self) -> None:
+        self._wait_while(Status.RESULTS, ANSWER_CYCLES * self._features, "gave results")  # the simulated host takes one whenever it can
         self._library.permfc_discard_output(self._simulation)
 
     def wait(self, timeout: float) -> int:
-        limit = int(timeout * self.clock_hz)
+        return self._wait_while(Status.BUSY, int(timeout * self.clock_hz), "was busy")
+
+    def _wait_while(self, bit: Status, limit: int, doing: str) -> int:
+        """STATUS as soon as it is without ``bit``."""
         status = ctypes.c_uint32()
-        response = self._library.permfc_wait(self._simulation, Register.STATUS, Status.BUSY, status, limit)
+        response = self._library.permfc_wait(self._simulation, Register.STATUS, bit, status, limit)
         self._check_protocol()
         if response < 0:
-            raise DeviceError(f"The engine was still busy after {limit} cycles; clear it or wait longer")
+            raise DeviceError(f"The engine still {doing} after {limit} cycles; clear it or wait longer")
         self._check_register("read", Register.STATUS, response)
         return status.value
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 from .compression.compress import compress
 from .config import EngineConfig
 from .device.opening import open
-from .errors import ConfigError, DeviceError, FormatError, InputError, LinkError, ModelError, PermfcError, PortError, ToolError, VersionError
+from .errors import (
+    ClippingWarning,
+    ConfigError,
+    DeviceError,
+    FormatError,
+    InputError,
+    LinkError,
+    ModelError,
+    PermfcError,
+    PortError,
+    ToolError,
+    VersionError,
+)
 from .graph.compressing import compress_graph
 from .graph.session import Session
 from .network import InputSteps, Kind, Layer, Network, Segments
 
 __all__ = [
+    "ClippingWarning",
     "ConfigError",
     "DeviceError",
     "EngineConfig",

@@ -24,6 +24,10 @@ class InputError(PermfcError, ValueError):
     """An input vector has the wrong length, type or range."""
 
 
+class ClippingWarning(UserWarning):
+    """Many input values are beyond what a network was compressed for, and are clipped."""
+
+
 class DeviceError(PermfcError, RuntimeError):
     """A device reported an error, or did not answer in time."""
 

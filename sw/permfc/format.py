@@ -106,8 +106,8 @@ class Register(enum.IntEnum):
     CONFIG1 = 0x0C        # block_outputs | features << 16
     CONFIG2 = 0x10        # accumulator_bits | tables << 8
     CONTROL = 0x14        # write: bit 0 start, bit 1 clear
-    STATUS = 0x18         # bit 0 busy, bit 1 done, bits 15..8 error code
-    IMAGE_BASE = 0x1C     # byte address of the image
+    STATUS = 0x18         # bit 0 busy, bit 1 done, bit 2 results wait, bits 15..8 error code
+    IMAGE_BASE = 0x1C     # byte address of the image of runs that start after the write
     CYCLES = 0x20
     BEATS = 0x24
     SEGMENTS_FETCHED = 0x28
@@ -120,7 +120,7 @@ class Control(enum.IntFlag):
     """Bits written to ``Register.CONTROL``."""
 
     START = 1  # run the network on the input that was streamed in
-    CLEAR = 2  # discard input, results and error
+    CLEAR = 2  # discard input and error; no effect while a run is busy, nor on results that wait
 
 
 class Status(enum.IntFlag):
@@ -128,13 +128,14 @@ class Status(enum.IntFlag):
 
     BUSY = 1
     DONE = 2
+    RESULTS = 4  # results of a complete run wait on the output stream; no input is taken and no run begins before they have left
 
 
 class ErrorCode(enum.IntEnum):
     """Why a run stopped: bits 15..8 of ``Register.STATUS``."""
 
     NONE = 0
-    BUS = 1           # the memory answered a read with an error response
+    BUS = 1           # the memory answered a read with an error response, or with RLAST on a wrong word
     MAGIC = 2         # no image at IMAGE_BASE
     VERSION = 3       # an image of another format version
     CONFIG = 4        # an image for another bus width, for larger limits or for an engine with tables

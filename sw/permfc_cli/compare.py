@@ -15,7 +15,7 @@ from permfc.memory import memory as named_memory
 from permfc.plots import comparison_plot
 
 from . import console, inputs
-from .options import AsJson, ChainName, NetworkFile
+from .options import INPUTS, AsJson, ChainName, NetworkFile
 from .outputs import check_output
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ PLOTS = ".svg", ".png", ".pdf"
 
 def compare(
     file: NetworkFile,
-    x: Annotated[Path | None, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy: which weights can be skipped.")] = None,
+    x: Annotated[Path | None, typer.Option("--input", "-i", exists=True, dir_okay=False, help=f"{INPUTS}: which weights can be skipped.")] = None,
     memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(name for name in MEMORY_NAMES if name != 'axi')}.")] = "sdr-100",
     idle: Annotated[str, typer.Option(help="Idle policy of the memory's energy: none, MS, powerdown or powerdown:MS.")] = "none",
     bus_bits: Annotated[int | None, typer.Option(help="Bus that permfc's segments are padded for; the memory's own width otherwise.")] = None,
-    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw it: .svg, .png or .pdf.")] = None,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw it: .svg, .png or .pdf; needs matplotlib (permfc[demo]).")] = None,
     chain: ChainName = None,
     as_json: AsJson = False,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from permfc.array_files import read_npy
@@ -17,12 +18,12 @@ from permfc.network import Kind, Network
 from permfc.progress import Progress
 
 from . import console, inputs
-from .clipping import warn_of_clipping
-from .compress_whole import compress_whole, is_whole_network
+from .compress_whole import compress_whole, is_graph
 from .engine_options import EngineChoice, takes_engine
 from .info import describe
 from .options import AsJson, Kernel, LayerNames
 from .outputs import check_output
+from .warn import warn_of_clipping, warn_of_empty
 
 _DEFAULT_BITS = 2.5
 
@@ -33,7 +34,8 @@ def compress(
         Path, typer.Argument(exists=True, dir_okay=False, help="A trained network: .onnx, .keras, .h5, .json, .tflite, .npz, .safetensors or .pt.")
     ],
     out: Annotated[
-        Path, typer.Option("--output", "--out", "-o", help="Where it goes: .safetensors for one chain, any other name for a whole network.")
+        Path, typer.Option("--output", "--out", "-o", help="Where it goes: .safetensors for one chain, any other name for a whole network; "
+                                                         "of .npz, .safetensors and .pt always one chain.")
     ],
     engine: EngineChoice,
     bits: Annotated[
@@ -56,7 +58,9 @@ def compress(
                                   help="JSON: bits a weight, or a kind (prefix, sparse, dense8), by layer name.")
     ] = None,
     layers: LayerNames = None,
-    skip: Annotated[str | None, typer.Option(metavar="NAME,...", help="Layers of a whole network that stay on the host.")] = None,
+    skip: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Layers of a whole network that stay on the host; also patterns: 'encoder.*.key'.")
+    ] = None,
     kernel: Kernel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +87,7 @@ def compress(
     check_output(out, model, calibrate, labels, per_layer)
     config = engine.config()
     choices = targets.read_per_layer(per_layer) if per_layer else None
-    if is_whole_network(model, out):
+    if is_graph(model) and out.suffix != ".safetensors":
         if kernel is not None or max_drop is not None:
             raise ModelError(f"{'--kernel' if kernel is not None else '--max-drop'} is not for whole networks: leave it out, or write one chain "
                              "to a name that ends in .safetensors")
@@ -91,9 +95,10 @@ def compress(
         compress_whole(model, out, _size(bits, ratio), calibrate, chosen, left, choices, config, as_json)
         return
     if skip is not None:
-        raise ModelError(f"--skip is for whole networks, whose other layers run on the host: give {out} another ending than .safetensors")
-    samples = read_npy(calibrate) if calibrate else None
-    source = inputs.read_model(model, layers, kernel)
+        cure = f"give {out} another ending than .safetensors" if is_graph(model) else f"{model} holds one chain, whose layers --layers chooses"
+        raise ModelError(f"--skip is for whole networks, whose other layers run on the host: {cure}")
+    source = inputs.read_model(model, layers, kernel)  # first: what is wrong with it matters more than what is with the samples
+    samples = read_npy(calibrate) if calibrate else source.inputs_in_range()
 
     def made(size: float | str, steps: Progress | None) -> Network:
         return compress_model(source, size, samples, config, per_layer=choices, progress=steps)
@@ -106,21 +111,21 @@ def compress(
     if max_drop is not None:
         change = f"Loses {drop:.2f}" if drop >= 0 else f"Gains {-drop:.2f}"
         console.messages.print(f"{change} points on these {len(samples)} samples (at most {max_drop:g} were allowed).")
-    if samples is None:
-        console.note("Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.")
-    else:
-        warn_of_clipping(network.clipped_share(samples), f"the values in {calibrate}")
-    _warn_of_lost_layers(source, network)
+    _tell_of_inputs(source, network, samples, calibrate)
+    warn_of_empty(source.emptied(network))
     model_file.save(network, out)
     describe(network, config, str(out), as_json)
 
 
-def _warn_of_lost_layers(source: FloatNetwork, network: Network) -> None:
-    """Print a warning for each layer that kept none of its weights: it gives the same results for every input."""
-    for layer, small in zip(source, network.layers, strict=True):
-        if layer.weight.any() and small.is_empty:
-            console.warn(f"With so few bits {layer.name} keeps none of its weights and gives the same results for every input: "
-                         "ask for more bits a weight, or give it more with --per-layer")
+def _tell_of_inputs(source: FloatNetwork, network: Network, samples: np.ndarray | None, calibrate: Path | None) -> None:
+    """Print which inputs the network is made for, where the user gave none, and a warning if much of what he gave is clipped."""
+    if samples is None:
+        console.note("Without --calibrate, inputs are assumed to lie in -1..1; others are clipped.")
+    elif calibrate is None:
+        low, high = source.input_range
+        console.note(f"Without --calibrate, inputs are drawn from the range that the file carries, {low:.6g}..{high:.6g}; others are clipped.")
+    else:
+        warn_of_clipping(network.clipped_share(samples), f"the values in {calibrate}")
 
 
 def _size(bits: str | None, ratio: float | None) -> float | str:

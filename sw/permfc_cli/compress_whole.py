@@ -14,13 +14,13 @@ from permfc.graph.values import Value
 from permfc.importers import GRAPH_FILES, load_graph
 
 from . import console
-from .clipping import warn_of_clipping
+from .warn import warn_of_clipping, warn_of_empty, warn_of_loss
 from .whole import describe, read_samples
 
 
-def is_whole_network(model: Path, out: Path) -> bool:
-    """Whether a command asks for a whole network: of a graph, and not into a model file."""
-    return model.suffix.lower() in GRAPH_FILES and out.suffix != ".safetensors"
+def is_graph(model: Path) -> bool:
+    """Whether a file holds a whole network, and no arrays alone."""
+    return model.suffix.lower() in GRAPH_FILES
 
 
 def compress_whole(model: Path, out: Path, bits: float | str, calibrate: Path | None, layers: list[str] | None, skip: list[str],
@@ -47,5 +47,7 @@ def compress_whole(model: Path, out: Path, bits: float | str, calibrate: Path | 
                                  config=config, progress=steps)
     for name, figures in network.figures.items():
         warn_of_clipping(figures.clipped, f"the values that reach chain {name} with {calibrate or 'these inputs'}")
+        warn_of_empty(figures.empty)
+        warn_of_loss(figures.error, name)
     network.save(out)
     describe(network, str(out), as_json)

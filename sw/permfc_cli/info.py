@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from permfc.config import EngineConfig
+from permfc.device.placement import separated
+from permfc.files import read_file
 from permfc.graph.whole import WholeNetwork
+from permfc.image import next_image
+from permfc.image.layout import image_layout
 from permfc.image.report import NetworkReport, network_report
 from permfc.network import Kind, Network
 
@@ -20,7 +24,8 @@ from .whole import is_whole
 def info(file: NetworkFile, engine: EngineChoice, chain: ChainName = None, as_json: AsJson = False) -> None:
     """Show what a compressed network or an image consists of.
 
-    An image is read from its bytes alone and verified: checksum, and every byte against what its contents require.
+    An image is read from its bytes alone and verified: checksum, and every byte against what its contents require. Of a file with several
+    images, for a flash, each is verified and told with its place.
 
     **Examples**
 
@@ -33,6 +38,12 @@ def info(file: NetworkFile, engine: EngineChoice, chain: ChainName = None, as_js
     if chain is None and is_whole(file):
         describe_whole(WholeNetwork.load(file), str(file), as_json)
         return
+    content = read_file(file)
+    if chain is None and next_image(content) is not None:
+        images = separated(content)
+        describe_images({f"{file}, image {number}": (place, one.network()) for number, (place, one) in enumerate(images)},
+                        images[0][1].bus_bits, str(file), as_json)
+        return
     network, bus_bits = inputs.read_network(file, chain)
     config = engine.config()
     if bus_bits is not None:  # what an image is packed for stands in the image
@@ -44,6 +55,17 @@ def describe(network: Network, config: EngineConfig, name: str, as_json: bool) -
     """Print the figures of a network."""
     report = network_report(network, config)
     console.show(as_json, {"file": name, **report.as_dict()}, *tables(report, name))
+
+
+def describe_images(images: dict[str, tuple[int, Network]], bus_bits: int, name: str, as_json: bool) -> None:
+    """Print where the images in a file for a flash begin: their networks, and offsets, by what they are called."""
+    table = console.table(name, {"network": "left", **dict.fromkeys(["inputs", "outputs", "offset", "bytes"], "right")})
+    figures = []
+    for file, (offset, network) in images.items():
+        size = image_layout(network, bus_bits // 8).image_bytes
+        table.add_row(file, f"{network.inputs:,}", f"{network.outputs:,}", f"{offset:,}", f"{size:,}")
+        figures.append({"file": file, "inputs": network.inputs, "outputs": network.outputs, "offset": offset, "image_bytes": size})
+    console.show(as_json, {"file": name, "images": figures}, table)
 
 
 def tables(report: NetworkReport, title: str) -> list[console.Table]:

@@ -18,7 +18,7 @@ from permfc.importers import FloatNetwork, load_model
 from permfc.network import Network
 
 from . import console
-from .clipping import warn_of_clipping
+from .warn import warn_of_clipping
 from .whole import chain_samples, chosen_chain, is_whole, quantised
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from permfc.errors import PermfcError
+from permfc.errors import ClippingWarning, PermfcError
 
 from .bench.command import bench
 from .build import build
@@ -39,7 +40,9 @@ class _Group(TyperGroup):
 
     def invoke(self, context: typer.Context) -> Any:
         try:
-            return super().invoke(context)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ClippingWarning)  # which the commands tell in their own words, with the file's name
+                return super().invoke(context)
         except PermfcError as error:
             sentence = str(error)
         except ModuleNotFoundError as error:

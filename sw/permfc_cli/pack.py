@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
-from permfc.device.placement import PlacedImage, joined, place
+from permfc.device.placement import joined, place
 from permfc.errors import ConfigError
 from permfc.files import write_file
 from permfc.graph.whole import WholeNetwork
 from permfc.image import model_file
 from permfc.network import Network
 
-from . import console
 from .engine_options import EngineChoice, takes_engine
-from .info import describe
+from .info import describe, describe_images
 from .options import AsJson
 from .outputs import check_output
 from .whole import is_whole
@@ -54,7 +53,7 @@ def pack(
     if len(images) == 1:
         describe(next(iter(images.values())).network, config, str(out), as_json)
     else:
-        _describe_all(images, str(out), as_json)
+        describe_images({name: (image.address, image.network) for name, image in images.items()}, config.bus_bits, str(out), as_json)
 
 
 def _contents(files: list[Path]) -> dict[str, Network]:
@@ -67,10 +66,3 @@ def _contents(files: list[Path]) -> dict[str, Network]:
             found[str(file)] = model_file.load(file)
     return found
 
-
-def _describe_all(images: dict[str, PlacedImage], out: str, as_json: bool) -> None:
-    table = console.table(out, {"network": "left", "offset": "right", "bytes": "right"})
-    for file, image in images.items():
-        table.add_row(file, f"{image.address:,}", f"{len(image.data):,}")
-    figures = [{"file": file, "offset": image.address, "image_bytes": len(image.data)} for file, image in images.items()]
-    console.show(as_json, {"file": out, "images": figures}, table)

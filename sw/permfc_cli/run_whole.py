@@ -15,8 +15,8 @@ from permfc.graph.session import Session
 from permfc.graph.whole import WholeNetwork
 
 from . import console
-from .clipping import warn_of_clipping
 from .outputs import write_array
+from .warn import warn_of_clipping
 from .whole import read_samples, run_table
 
 

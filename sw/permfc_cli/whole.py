@@ -19,9 +19,9 @@ from permfc.graph.whole import WholeNetwork
 from permfc.network import Network
 
 from . import console
-from .clipping import warn_of_clipping
+from .warn import warn_of_clipping
 
-_NPZ = b"PK"
+NPZ = b"PK"
 _MOST_LAYERS = 12  # on the host that a table names; --json names all
 
 
@@ -40,7 +40,7 @@ def read_samples(path: Path, values: Sequence[Value]) -> dict[str, np.ndarray]:
     """
     names = [value.name for value in values]
     content = read_file(path)
-    if not content.startswith(_NPZ):
+    if not content.startswith(NPZ):
         if len(names) != 1:
             raise InputError(f"{path} holds one array, but the network takes the inputs {', '.join(names)}: save them under these names "
                              "with numpy.savez")
@@ -68,6 +68,9 @@ def chosen_chain(network: WholeNetwork, path: Path, chain: str | None) -> str:
     if chain is None and len(names) == 1:
         return names[0]
     found = {row.name: row.chain for row in network.rows if row.chain} | dict(zip(names, names, strict=True))
+    reasons = [row.reason for row in network.rows if row.name == chain and not row.chain]
+    if chain not in found and reasons:
+        raise InputError(f"Layer {chain!r} of {path} runs on the host, {reasons[0]}: choose one of the chains {', '.join(names)} with --chain")
     if chain not in found:
         raise InputError(f"{path} has " + (f"no chain {chain!r}" if chain else f"{len(names)} chains") + f": choose one of {', '.join(names)} "
                          "with --chain")
@@ -132,8 +135,8 @@ def totals_table(network: WholeNetwork) -> console.Table:
     """Shares of the engine, bytes, and the error against the original."""
     found = network.totals
     table = console.table("", {"whole network": "left", "": "right"})
-    table.add_row("weights on the engine", _share(found["engine_weights"], found["weights"]))
-    table.add_row("multiplications on the engine", _share(found["engine_multiplications"], found["multiplications"]))
+    table.add_row("fully connected weights on the engine", _share(found["engine_weights"], found["weights"]))
+    table.add_row("multiplications on the engine, for a sample", _share(found["engine_multiplications"], found["multiplications"]))
     table.add_row("bytes of the images, everything included", f"{found['image_bytes']:,}")
     table.add_row("bits a weight", f"{found['bits_per_weight']:.3f}")
     table.add_row("bytes of the host's part", f"{found['host_bytes']:,}")

@@ -224,7 +224,7 @@ class Executor(wiring.Component):
                 m.next = "Sequence"
 
     def _await_engine(self, m: Module) -> None:
-        """STATUS is read until the engine is not busy; HELLO throws away what might keep it from becoming so."""
+        """STATUS is read until the engine is not busy; HELLO throws results away until none are left, which may also keep it busy."""
         status, hello = self.registers.read_data, self._is(Command.HELLO)
         with m.State("Ask Status"):
             m.d.comb += [self._waiting.eq(1), self.registers.read_address.valid.eq(1), self.results.ready.eq(hello)]
@@ -233,7 +233,7 @@ class Executor(wiring.Component):
         with m.State("Judge Status"):
             m.d.comb += [self._waiting.eq(1), status.ready.eq(1), self.results.ready.eq(hello)]
             with m.If(status.valid):
-                with m.If((status.payload & Status.BUSY) == 0):
+                with m.If(((status.payload & Status.BUSY) == 0) & ~(hello & ((status.payload & Status.RESULTS) != 0))):
                     m.d.comb += self._waiting.eq(0)  # what follows may take as long again
                     self._begin(m)
                 with m.Elif(self._gave_up):

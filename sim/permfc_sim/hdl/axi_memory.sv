@@ -13,7 +13,8 @@ module axi_memory #(
     input  logic [15:0]          gap,            // probability * 65536 of a stalled AR and of a missing R beat, each cycle
     input  logic [7:0]           outstanding,    // reads accepted and not finished, 1 to MOST_OUTSTANDING
     input  logic [31:0]          seed,           // of the gaps, taken at reset, any value
-    input  logic [1:0]           fault,          // 0 none, 1 SLVERR at fault_address, 2 silence from fault_address on
+    input  logic [2:0]           fault,          // at fault_address: 0 none, 1 SLVERR, 2 silence from there on, 3 RLAST is what it should
+                                                 // not be, 4 the read ends there, though it has further beats
     input  logic [31:0]          fault_address,
 
     input  logic [31:0]          s_axi_araddr,
@@ -28,7 +29,7 @@ module axi_memory #(
 );
     localparam int WORD_SHIFT = $clog2(DATA_BITS / 8);
     localparam int SLOT_BITS = $clog2(MOST_OUTSTANDING);
-    localparam logic [1:0] FAULT_ERROR = 2'd1, FAULT_SILENCE = 2'd2;
+    localparam logic [2:0] FAULT_ERROR = 3'd1, FAULT_SILENCE = 3'd2, FAULT_LAST = 3'd3, FAULT_CUT = 3'd4;
     localparam logic [1:0] OKAY = 2'b00, SLVERR = 2'b10, DECERR = 2'b11;
 
     typedef struct packed {
@@ -60,16 +61,17 @@ module axi_memory #(
 
     read_t       current;
     logic [31:0] word;
-    logic        due, silent, load, last, ar_fire, r_done;
+    logic        due, faulty, silent, load, last, ending, ar_fire, r_done;
     always_comb begin
         current = reads[head];
         word = current.word + 32'(beat);
-        last = beat == current.len;
+        faulty = word == fault_address >> WORD_SHIFT;
+        last = beat == current.len || fault == FAULT_CUT && faulty;
         due = waiting != 0 && $signed(current.due - now) <= 1;
-        silent = fault == FAULT_SILENCE && word == fault_address >> WORD_SHIFT;
+        silent = fault == FAULT_SILENCE && faulty;
         load = due && !silent && random[31:16] >= gap && (!s_axi_rvalid || s_axi_rready);
         ar_fire = s_axi_arvalid && s_axi_arready;
-        r_done = s_axi_rvalid && s_axi_rready && s_axi_rlast;
+        r_done = s_axi_rvalid && s_axi_rready && ending;
     end
     assign s_axi_arready = ar_open && in_flight < outstanding;
 
@@ -88,10 +90,11 @@ module axi_memory #(
         if (s_axi_rready) s_axi_rvalid <= 1'b0;
         if (load) begin
             s_axi_rvalid <= 1'b1;
-            s_axi_rlast <= last;
+            s_axi_rlast <= last ^ (fault == FAULT_LAST && faulty);
+            ending <= last;
             s_axi_rdata <= word < WORDS ? words[word[$clog2(WORDS)-1:0]] : '0;
             if (word >= WORDS) s_axi_rresp <= DECERR;
-            else if (fault == FAULT_ERROR && word == fault_address >> WORD_SHIFT) s_axi_rresp <= SLVERR;
+            else if (fault == FAULT_ERROR && faulty) s_axi_rresp <= SLVERR;
             else s_axi_rresp <= OKAY;
             beat <= last ? 8'd0 : beat + 1'b1;
             head <= head + SLOT_BITS'(last);
@@ -99,7 +102,7 @@ module axi_memory #(
 
         if (rst) begin
             {head, tail, waiting, in_flight, beat, now} <= '0;
-            {ar_open, s_axi_rvalid, s_axi_rlast} <= '0;
+            {ar_open, s_axi_rvalid, s_axi_rlast, ending} <= '0;
             random <= {seed[15:0], seed[31:16]} * 32'h9E3779B1 | 32'd1;
         end
     end

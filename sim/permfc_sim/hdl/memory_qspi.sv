@@ -14,7 +14,7 @@ module memory_system
     input  logic [15:0]          gap,
     input  logic [7:0]           outstanding,
     input  logic [31:0]          seed,
-    input  logic [1:0]           fault,
+    input  logic [2:0]           fault,
     input  logic [31:0]          fault_address,
 
     input  logic [31:0]          s_axi_araddr,

@@ -13,7 +13,7 @@ module testbench #(
     input  logic [15:0] memory_gap,
     input  logic [7:0]  memory_outstanding,
     input  logic [31:0] memory_seed,
-    input  logic [1:0]  memory_fault,
+    input  logic [2:0]  memory_fault,
     input  logic [31:0] memory_fault_address,
 
     output logic        memory_initialised,

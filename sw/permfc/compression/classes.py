@@ -9,7 +9,7 @@ import numpy as np
 from ..format import MAX_CLASSES
 from ..network import Kind
 from .overhead import Storage
-from .sequences import PREFIX, Candidates, quantise_profiles
+from .sequences import PREFIX, Candidates, no_sequences, quantise_profiles
 from .sparse_sequences import quantise_sparse
 
 EMPTY = -1  # the class of features whose weights become zero
@@ -154,6 +154,8 @@ class ClassFit:
         return [np.where(better, as_sparse, as_prefix).argmin(axis=1) for as_prefix, as_sparse in zip(*by_kind, strict=True)]
 
     def _candidates(self, profiles: np.ndarray, slopes: np.ndarray) -> Candidates:
+        if not self.storage.has_sequences:
+            return no_sequences(profiles)
         if not self.storage.may_use(Kind.PREFIX):
             return quantise_sparse(profiles, slopes, self.storage.levels)
         prefix = quantise_profiles(profiles, slopes, self.storage.levels)

@@ -23,7 +23,7 @@ from .targets import layer_budgets, sized
 
 _ENGINE = EngineConfig()
 _ATTEMPTS = 5  # to meet the target
-_SMALL_SHARE = 0.05  # of the image
+_SMALL_SHARE = 0.1  # of the image
 
 
 def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | None = None, engine: EngineConfig = _ENGINE, *,
@@ -37,7 +37,8 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
     bits : float or "dense8"
         Most bits a weight: 8 * image bytes / weights, everything in the image included. Or int8 weights everywhere.
     calibration : float [S, inputs], optional
-        Typical inputs, without labels; some hundred to two thousand. Without them, inputs are assumed to lie in -1..1,
+        Typical inputs, without labels; some hundred to two thousand. Without them, inputs are drawn from the range that a quantised
+        file tells. Of other models they are assumed to lie in -1..1,
         hidden ranges are taken from made-up inputs with a margin of 2, and nothing is corrected: expect less accuracy.
     engine : EngineConfig
         The engine to compress for. Its bus width is the one that the size is optimised for; the network runs on any other. Outputs are
@@ -63,11 +64,14 @@ def compress(model: object, bits: float | str = 2.5, calibration: np.ndarray | N
         If the calibration data cannot be used.
     """
     network = without_factors(load_model(model))
+    if not isinstance(per_layer, Mapping | None):
+        raise ModelError(f"per_layer must map names of layers to bits or kinds, not {per_layer!r}: write {{name: bits}}")
     bits, per_layer = sized(network, bits, per_layer or {})
     if not isinstance(engine, EngineConfig):
         raise ModelError(f"engine must be an EngineConfig, not {engine!r}")
     _check_size(network)
     _check_functions(network, engine)
+    calibration = network.inputs_in_range() if calibration is None else calibration
     report = progress or (lambda what, done, total: None)
     best, least, most_step_bits = None, np.inf, np.inf
     while most_step_bits >= 0:  # own steps and offsets of the inputs are tried against less of them where they are a large part of the image

@@ -61,6 +61,13 @@ class Candidates:
         return self.levels, self.counts, self.bits, self.error, self.rice
 
 
+def no_sequences(profiles: np.ndarray) -> Candidates:
+    """One choice for each of ``profiles`` float [P, B]: nothing but zeros, for layers whose classes have no sequences."""
+    count, ranks = profiles.shape
+    zeros, none = np.zeros((count, 1, 1)), np.zeros((count, 1), dtype=np.int64)
+    return Candidates(zeros, np.full(zeros.shape, ranks), none, np.square(profiles, dtype=np.float64).sum(axis=1, keepdims=True), none + PREFIX)
+
+
 def quantise_profiles(profiles: np.ndarray, slopes: np.ndarray, max_levels: int = MAX_LEVELS) -> Candidates:
     """Common sequences that minimise squared error + slope * bits, for several slopes.
 

@@ -171,8 +171,8 @@ class Device(abc.ABC):
         DeviceError
             If the memory is too small for all of them.
         """
-        images = place(named(networks), self.identify(), self.image_address)
         self._networks = {}  # until all of it is there
+        images = place(named(networks), self.identify(), self.image_address)
         self._store(images, progress)
         self._networks = {
             name: LoadedNetwork(image.network.inputs, image.network.outputs, image.address, len(image.data))

@@ -20,7 +20,7 @@ from .placement import PlacedImage
 ERROR_BITS = 8  # position of the error code in STATUS
 
 ERROR_SENTENCES = {
-    ErrorCode.BUS: "the memory answered a read with an error; check that the image lies inside the memory",
+    ErrorCode.BUS: "the memory answered a read with an error or with RLAST on a wrong word; check that the image lies inside the memory",
     ErrorCode.MAGIC: "there is no image at IMAGE_BASE; load a network first",
     ErrorCode.VERSION: "the image has another format version; pack the network again",
     ErrorCode.CONFIG: "the image was packed for another bus width, for larger limits or for an engine with tables; "
@@ -60,7 +60,7 @@ class EngineDevice(Device):
 
     @abc.abstractmethod
     def discard_output(self) -> None:
-        """Forget the results that have arrived and were not received."""
+        """Take the results that wait in the engine, and forget them and those that have arrived and were not received."""
 
     @abc.abstractmethod
     def wait(self, timeout: float) -> int:
@@ -99,10 +99,10 @@ class EngineDevice(Device):
 
     def clear(self) -> None:
         """Discard input, results and error: the engine is as after a reset, the images stay. A run that is under way is waited for."""
-        self.discard_output()
+        self.discard_output()   # a start may wait for their way out
         self.wait(RUN_SECONDS)  # the engine takes no notice of CLEAR while it is busy
         self.write_register(Register.CONTROL, Control.CLEAR)
-        self.discard_output()
+        self.discard_output()   # CLEAR leaves the results of a run that was complete
 
     def counters(self) -> Counts:
         return Counts(**{field.name: self.read_register(Register[field.name.upper()]) for field in fields(Counts)})

@@ -91,6 +91,21 @@ def joined(images: Iterable[PlacedImage]) -> bytes:
     return bytes(content)
 
 
+def separated(content: bytes) -> list[tuple[int, image.Image]]:
+    """The images in what `joined` made, each with its place; a single one for an image alone.
+
+    Raises
+    ------
+    FormatError
+        If one of them is damaged.
+    """
+    found, start = [], 0
+    while (following := image.next_image(content, start)) is not None:
+        found.append((start, image.parse(content[start:start + image.stated_bytes(content, start)])))
+        start = following
+    return [*found, (start, image.parse(content[start:]))]
+
+
 def engine_for(networks: Network | Mapping[str, Network] | None, given: Mapping[str, int]) -> EngineConfig:
     """The default engine with parameters as ``given``, and the others raised to what the networks need."""
     sizes: dict[str, Any] = EngineConfig().as_dict()
@@ -143,7 +158,7 @@ def _packed(given: Loadable, config: EngineConfig) -> tuple[Network, bytes]:
     if isinstance(given, Network):
         return given, image.pack(given, config)
     if not isinstance(given, (bytes, bytearray, memoryview)):
-        raise ConfigError(f"A device loads Networks and images in bytes, not {type(given).__name__}")
+        raise ConfigError(f"A device loads a Network, an image in bytes, or several in a mapping from their names, not {type(given).__name__}")
     parsed = image.parse(bytes(given))
     if parsed.bus_bits != config.bus_bits:
         raise ConfigError(f"The image is packed for a bus of {parsed.bus_bits} bits, the engine has {config.bus_bits}; pack the network again")

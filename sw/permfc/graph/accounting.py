@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,23 +10,29 @@ import numpy as np
 from ..config import EngineConfig
 from ..image import size_report
 from ..network import Network
-from .onnx_view import operator
+from .onnx_view import bodies, operator
 from .partition import Partition
 from .runtime import open_model, run_model, with_outputs
+from .whole import Row
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _FLOAT_BYTES = 4
 
 
-def totals(part: Partition, networks: dict[str, Network], feeds: dict[str, np.ndarray], config: EngineConfig) -> dict[str, float]:
-    """Figures of a compressed network, measured on one part of its inputs.
+def totals(model: ModelProto, part: Partition, rows: Sequence[Row], networks: dict[str, Network], feeds: dict[str, np.ndarray],
+           config: EngineConfig) -> dict[str, float]:
+    """Figures of a compressed network, those of the original among them: its layers' weights, all its numbers, multiplications for a sample.
 
     Parameters
     ----------
+    model : ModelProto
+        The original.
     part : Partition
+    rows : sequence of Row
+        Of all its layers, on the engine and on the host.
     networks : dict of str to Network
         The compressed chains.
     feeds : dict of str to array
@@ -36,18 +43,30 @@ def totals(part: Partition, networks: dict[str, Network], feeds: dict[str, np.nd
     weights = sum(chain.network.weight_count for chain in part.chains)
     image_bytes = sum(size_report(network, config).image_bytes for network in networks.values())
     engine, host = multiplications(part, feeds)
-    stored = _stored(part)
+    samples = _samples(feeds)
     return {
         "engine_weights": weights, "image_bytes": image_bytes, "bits_per_weight": 8 * image_bytes / weights,
-        "weights": weights + stored, "host_bytes": sum(len(stage.host.SerializeToString()) for stage in part.stages if stage.host),
-        "float_bytes": _FLOAT_BYTES * (weights + stored), "engine_multiplications": engine, "multiplications": engine + host,
+        "weights": sum(row.weights for row in rows), "host_bytes": sum(len(stage.host.SerializeToString()) for stage in part.stages if stage.host),
+        "float_bytes": _FLOAT_BYTES * numbers(model.graph), "engine_multiplications": round(engine / samples),
+        "multiplications": round((engine + host) / samples),
     }
 
 
-def _stored(part: Partition) -> int:
-    """Numbers that the host's stages hold, each once."""
-    sizes = {tensor.name: int(np.prod(tensor.dims)) for stage in part.stages if stage.host for tensor in stage.host.graph.initializer}
-    return sum(sizes.values())
+def _samples(feeds: dict[str, np.ndarray]) -> int:
+    """How many samples inputs are; what has no common first dimension is one."""
+    counts = {len(array) if np.ndim(array) else 0 for array in feeds.values()}
+    return max(counts.pop(), 1) if len(counts) == 1 else 1
+
+
+def numbers(graph: GraphProto) -> int:
+    """How many numbers a graph holds, sizes and indices left out, which are int64."""
+    from onnx import TensorProto
+
+    constants = [attribute.t for node in graph.node for attribute in node.attribute if attribute.name == "value"]
+    held = [*graph.initializer, *constants, *(tensor.values for tensor in graph.sparse_initializer)]
+    others = TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING, TensorProto.UNDEFINED
+    own = sum(int(np.prod(tensor.dims)) for tensor in held if tensor.data_type not in others)
+    return own + sum(numbers(body) for node in graph.node for body in bodies(node))
 
 
 def multiplications(part: Partition, feeds: dict[str, np.ndarray]) -> tuple[int, int]:

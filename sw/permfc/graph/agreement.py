@@ -40,7 +40,7 @@ def check_agreement(part: Partition, original: InferenceSession, feeds: Feeds) -
     error = relative_error(found, wanted)
     if not error <= allowed or share_equal(found, wanted) < _LEAST_EQUAL:
         raise ModelError(f"{part.view.source} cut into chains gives results that differ by {error:.2g} of their size from the original's, "
-                         f"first in {_culprit(part, feeds, allowed, tensors)}: leave it on the host with --skip, and report it")
+                         f"first in {_culprit(part, feeds, allowed, tensors)}: leave it on the host with `skip`, and report it")
 
 
 def _in_float(part: Partition) -> Callable[[str, np.ndarray], np.ndarray]:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..importers.quantised import quantised_ranges
+from ..importers.quantised import SAMPLES, drawn, quantised_ranges
 from .values import Value
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_SAMPLES = 256
 _BYTES = {"tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
 
 
@@ -28,10 +27,10 @@ def inputs_in_range(model: ModelProto, values: Sequence[Value]) -> dict[str, np.
         kind = _BYTES.get(value.type)
         if not value.shape or not all(isinstance(size, int) for size in value.shape[1:]) or (kind is None and value.name not in ranges):
             return None
-        shape = (_SAMPLES, *value.shape[1:])
+        shape = (SAMPLES, *value.shape[1:])
         if kind is not None:
             limits = np.iinfo(kind)
             samples[value.name] = rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
         else:
-            samples[value.name] = rng.uniform(*ranges[value.name], shape).astype(np.float32)
+            samples[value.name] = drawn(ranges[value.name], shape, rng)
     return samples

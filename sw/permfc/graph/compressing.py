@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _JUDGED_ROWS = 256  # of them, that tell its error
-SKIPPED = "left out by --skip"
+SKIPPED = "skipped"
 
 
 def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feeds], bits: float | str = 2.5, *, source: str = "the model",
@@ -43,7 +43,7 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
         Most bits a weight of every chain, everything in its image included; or int8 weights everywhere.
     source : str
         What messages call the model.
-    layers, skip : names of layers, optional
+    layers, skip : names of layers, or patterns such as ``encoder.*.query``, optional
         The only ones to take, and those to leave on the host.
     per_layer : mapping of layer name to float or str, optional
         Bits or a kind for single layers, as for `permfc.compress`.
@@ -62,7 +62,7 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     InputError
         If the model does not take such inputs.
     """
-    _check_arguments(model, layers, skip, config)
+    _check_arguments(model, layers, skip, per_layer, config)
     check_bits(bits)
     config, report = config or EngineConfig(), progress or (lambda what, done, total: None)
     session = open_model(model, source)
@@ -77,18 +77,21 @@ def compress_graph(model: ModelProto, inputs: np.ndarray | Feeds | Iterable[Feed
     if lost:
         part = partition(model, source, layers, reasons | lost)
         check_agreement(part, session, feeds[0])
+    rows = _rows(part)
     stages = tuple((stage.host and stage.host.SerializeToString(), tuple(chain.joint for chain in stage.chains)) for stage in part.stages)
-    made = WholeNetwork(source, *values, stages, networks, figures, _rows(part), totals(part, networks, feeds[0], config))
+    made = WholeNetwork(source, *values, stages, networks, figures, rows, totals(model, part, rows, networks, feeds[0], config))
     made.totals.update(_errors(made, session.run(None, feeds[0]), feeds[0]))
     return made
 
 
-def _check_arguments(model: object, layers: object, skip: object, config: object) -> None:
+def _check_arguments(model: object, layers: object, skip: object, per_layer: object, config: object) -> None:
     if not callable(getattr(model, "SerializeToString", None)):
         raise ModelError(f"model must be a ModelProto, such as onnx.load gives, not {type(model).__name__}")
     for what, names in (("layers", layers), ("skip", skip)):
         if isinstance(names, str):
             raise ModelError(f"{what} must be a list of names of layers, not {names!r}")
+    if per_layer is not None and not isinstance(per_layer, Mapping):
+        raise ModelError(f"per_layer must map names of layers to bits or kinds, not {per_layer!r}: write {{name: bits}}")
     if config is not None and not isinstance(config, EngineConfig):
         raise ModelError(f"config must be an EngineConfig, not {config!r}")
 
@@ -113,7 +116,7 @@ def _all_compressed(part: Partition, feeds: Sequence[Feeds], bits: float | str, 
         now = now if len(now) == len(original) else original  # a graph whose shapes depend on values
         network = _compressed(chain, bits, now, original, config, per_layer)
         found = _figures(chain, network, now, original)
-        if lost_now := _lost(chain, network, found):
+        if lost_now := _lost(chain, found):
             lost |= lost_now
         else:
             networks[chain.name], figures[chain.name] = network, found
@@ -129,26 +132,26 @@ def _compressed(chain: Chain, bits: float | str, now: np.ndarray, original: np.n
     try:
         return compress(chain.network, bits, now, config, per_layer=_choices(chain, per_layer), reference=reference)
     except ModelError as error:
-        raise ModelError(f"Chain {chain.name!r}: {error}; leave it on the host with --skip") from error
+        raise ModelError(f"Chain {chain.name!r}: {error}; leave it on the host with `skip`") from error
     except InputError as error:
         raise InputError(f"Chain {chain.name!r}: {error}") from error
 
 
 def _figures(chain: Chain, network: Network, now: np.ndarray, original: np.ndarray) -> ChainFigures:
     judged = [thinned(rows, _JUDGED_ROWS) for rows in (now, original)]
-    return ChainFigures(relative_error([network.predict(judged[0])], [chain.network.predict(judged[1])]), network.clipped_share(now))
+    error = relative_error([network.predict(judged[0])], [chain.network.predict(judged[1])])
+    return ChainFigures(error, network.clipped_share(now), chain.network.emptied(network))
 
 
-def _lost(chain: Chain, network: Network, figures: ChainFigures) -> dict[str, str]:
+def _lost(chain: Chain, figures: ChainFigures) -> dict[str, str]:
     """Why the layers stay on the host of a chain in which a layer kept none of the weights that it needs.
 
     A layer whose weights matter to none of the samples may lose them.
     """
     if figures.error < LOST:
         return {}
-    return {dense.name: f"too small: with so few bits {layer.name} keeps none of its weights"
-            for layer, small in zip(chain.network, network.layers, strict=True) if layer.weight.any() and small.is_empty
-            for group in chain.layers for dense in group}
+    return {dense.name: f"too small: with so few bits {name} keeps none of its weights"
+            for name in figures.empty for group in chain.layers for dense in group}
 
 
 def _choices(chain: Chain, per_layer: Mapping[str, float | str]) -> dict[str, float | str]:

@@ -21,7 +21,8 @@ NETWORK_VERSION = 1
 MANIFEST = "permfc.json"
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # the same time in every archive: equal networks give equal bytes
 _BEGINNING = b"PK\x03\x04"
-_MAKERS = {"onnx": "`permfc compress MODEL -o NAME`, where NAME does not end in .safetensors,", "torch": "permfc.torch.save"}
+_MAKERS = {"onnx": "`permfc compress`", "torch": "permfc.torch.save"}
+_NAMES = {"onnx": " and a name that does not end in .safetensors", "torch": ""}
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,12 @@ def load_container(path: str | os.PathLike[str], kind: str) -> Container:
     """
     content = read_file(path)
     if not is_container(content):
-        raise FormatError(f"{path} is not a network file: make one with {_MAKERS[kind]} first")
+        raise FormatError(f"{path} is not a network file: make one with {_MAKERS[kind]}{_NAMES[kind]} first")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
+            if MANIFEST not in archive.namelist():
+                raise FormatError(f"{path} is not a compressed network, but another archive: make one with {_MAKERS[kind]} first")
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise FormatError(f"{path} is not a network file: its parts are compressed")
             if sum(entry.file_size for entry in entries) > len(content):  # before they take memory

@@ -85,7 +85,7 @@ class Plan:
             if host is not None:
                 names = [value.name for value in host.get_outputs()]
                 taken = {value.name: tensors[value.name] for value in host.get_inputs()}
-                tensors |= zip(names, run_model(host, names, taken, self._source), strict=True)
+                tensors |= zip(names, run_model(host, names, taken, self._source, feeds), strict=True)
             for joint in joints:
                 x = tensors[joint.x]
                 rows = np.asarray(x, dtype=np.float32).reshape(-1, x.shape[-1])

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..importers.chain import Tail
 from ..importers.float_network import FloatNetwork
 from ..importers.graph_files import load_graph
 from ..importers.onnx_graph import onnx_tail
 from ..importers.torch_module import module_tail
 from ..importers.torch_wrappers import unwrapped
-from .runtime import open_model, with_outputs
+from .runtime import open_model, run_model, with_outputs
+from .values import BATCH, Feeds, Value, batches
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
-
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
-_BATCH = 64  # samples computed at once, which bounds the memory that activations of convolutions take
 
 
 class FeatureNetwork:
@@ -32,7 +30,7 @@ class FeatureNetwork:
     compressed runs on ``features`` of the inputs, on the golden model or on any device.
     """
 
-    def __init__(self, tail: FloatNetwork, run: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, tail: FloatNetwork, run: Callable[[np.ndarray | Feeds], np.ndarray]) -> None:
         self._tail = tail
         self._run = run
 
@@ -41,13 +39,13 @@ class FeatureNetwork:
         """Value of the fully connected layers in float."""
         return self._tail
 
-    def features(self, x: np.ndarray) -> np.ndarray:
+    def features(self, x: np.ndarray | Feeds) -> np.ndarray:
         """What the first fully connected layer takes.
 
         Parameters
         ----------
-        x : float [batch, ...]
-            Inputs of the whole network, e.g. images [batch, channels, height, width].
+        x : numbers [batch, ...], or mapping of names to those
+            Inputs of the whole network, e.g. images [batch, channels, height, width]; by name those of an ONNX graph with several.
 
         Returns
         -------
@@ -58,16 +56,18 @@ class FeatureNetwork:
         InputError
             If the network does not take such inputs.
         """
-        x = np.asarray(x)
-        if x.ndim < 2 or not len(x) or x.dtype.kind not in "fiub":
-            raise InputError(f"Inputs of a network must be numbers [batch, ...] with at least one sample, not {x.dtype} {list(x.shape)}")
-        features = self._run(x)
-        if features.shape != (len(x), self._tail.inputs):
-            raise InputError(f"Inputs of shape {list(x.shape)} give features of shape {list(features.shape)}, but layer "
-                             f"{self._tail.layers[0].name} takes {[len(x), self._tail.inputs]}")
+        arrays = [np.asarray(array) for array in (x.values() if isinstance(x, Mapping) else [x])]
+        for array in arrays:
+            if array.ndim < 2 or not len(array) or array.dtype.kind not in "fiub":
+                raise InputError("Inputs of a network must be numbers [batch, ...] with at least one sample, not "
+                                 f"{array.dtype} {list(array.shape)}")
+        features = self._run(x if isinstance(x, Mapping) else arrays[0])
+        if features.shape != (len(arrays[0]), self._tail.inputs):
+            raise InputError(f"Inputs of shape {list(arrays[0].shape)} give features of shape {list(features.shape)}, but layer "
+                             f"{self._tail.layers[0].name} takes {[len(arrays[0]), self._tail.inputs]}")
         return features
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: np.ndarray | Feeds) -> np.ndarray:
         """Results of the whole network in float, float32 [batch, outputs]."""
         return self._tail.predict(self.features(x))
 
@@ -101,14 +101,25 @@ class FeatureNetwork:
         return cls(tail.network, _flatten if tail.cut is None else _onnx_runner(model, tail, Path(path)))
 
 
-def _flatten(x: np.ndarray) -> np.ndarray:
+def _single(x: np.ndarray | Feeds) -> np.ndarray:
+    """The array of a network with one input."""
+    if not isinstance(x, Mapping):
+        return x
+    if len(x) != 1:
+        raise InputError(f"The network takes one array, not the {len(x)} named {', '.join(map(str, x))}")
+    return np.asarray(next(iter(x.values())))
+
+
+def _flatten(x: np.ndarray | Feeds) -> np.ndarray:
+    x = _single(x)
     return x.reshape(len(x), -1).astype(np.float32)
 
 
-def _run_torch(module: nn.Module, name: str, x: np.ndarray) -> np.ndarray:
+def _run_torch(module: nn.Module, name: str, x: np.ndarray | Feeds) -> np.ndarray:
     """What reaches submodule ``name``, float32 [batch, inputs]."""
     import torch
 
+    x = _single(x)
     seen: list[np.ndarray] = []
     hook = module.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu().numpy()))
     parameter = next(module.parameters())
@@ -116,8 +127,8 @@ def _run_torch(module: nn.Module, name: str, x: np.ndarray) -> np.ndarray:
     module.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(x), _BATCH):
-                module(torch.from_numpy(x[start:start + _BATCH]).to(parameter))
+            for start in range(0, len(x), BATCH):
+                module(torch.from_numpy(x[start:start + BATCH]).to(parameter))
     except Exception as error:  # whatever the module's own code raises
         raise InputError(f"{type(module).__name__} does not take inputs of shape {list(x.shape)}: {error}") from error
     finally:
@@ -126,28 +137,15 @@ def _run_torch(module: nn.Module, name: str, x: np.ndarray) -> np.ndarray:
     return np.concatenate(seen)
 
 
-def _onnx_runner(model: ModelProto, tail: Tail, path: Path) -> Callable[[np.ndarray], np.ndarray]:
+def _onnx_runner(model: ModelProto, tail: Tail, path: Path) -> Callable[[np.ndarray | Feeds], np.ndarray]:
     """A function from the model's inputs to the tensor where its tail begins."""
     cut = str(tail.cut)
     session = open_model(with_outputs(model, [cut]), f"{path} up to {cut!r}")
-    if len(session.get_inputs()) != 1:
-        raise ModelError(f"Model {path} must have one input, not {len(session.get_inputs())}")
-    source = session.get_inputs()[0]
-    if source.type not in _TYPES:
-        raise ModelError(f"Model {path} takes {source.type}, which is none of {', '.join(_TYPES)}")
-    fixed = source.shape[0] if source.shape and isinstance(source.shape[0], int) else None
+    values = [Value(value.name, value.type, value.shape) for value in session.get_inputs()]
 
-    def run(x: np.ndarray) -> np.ndarray:
-        found = []
-        for start in range(0, len(x), fixed or _BATCH):
-            batch = x[start:start + (fixed or _BATCH)].astype(_TYPES[source.type])
-            count = len(batch)
-            if fixed:  # exported for this many samples and no other
-                batch = np.concatenate([batch, np.repeat(batch[-1:], fixed - count, axis=0)])
-            try:
-                found.append(session.run([cut], {source.name: batch})[0][:count])
-            except Exception as error:  # onnxruntime's own classes share no base
-                raise InputError(f"{path} takes inputs of shape {source.shape}, not {list(x.shape)}: {error}") from error
-        return np.concatenate(found).astype(np.float32)
+    def run(x: np.ndarray | Feeds) -> np.ndarray:
+        count = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
+        found = [run_model(session, [cut], feeds, str(path))[0] for feeds in batches(values, x)]
+        return np.concatenate(found)[:count].astype(np.float32)
 
     return run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ModelError
+from ..names import named
 from ..network.segments import MAX_SIZE
 from .affine import affine
 from .onnx_view import GraphView, attributes, bodies, label, operator
@@ -116,19 +117,18 @@ def find_layers(view: GraphView, chosen: Sequence[str] | None, skipped: Mapping[
 
 def _reason(dense: Dense, chosen: Sequence[str] | None, skipped: Mapping[str, str]) -> str:
     """Why a layer stays on the host; nothing if it goes to the engine."""
-    for name in dense.names:
-        if name in skipped:
-            return skipped[name]
-    if chosen is not None and not any(name in chosen for name in dense.names):
-        return "not named by --layers"
+    for pattern, reason in skipped.items():
+        if named(dense.names, [pattern]):
+            return reason
+    if chosen is not None and not named(dense.names, chosen):
+        return "not among the layers named"
     if max(dense.weight.shape) > MAX_SIZE:
         return f"more than the {MAX_SIZE} inputs or outputs that an engine can have"
     return "" if dense.weight.size else "its weight is empty"
 
 
 def _check_names(layers: list[Dense], names: Sequence[str], view: GraphView) -> None:
-    known = {name for dense in layers for name in dense.names}
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if not any(named(dense.names, [name]) for dense in layers)]
     if unknown:
         there = ", ".join(f"{dense.name} {list(dense.weight.shape)}" for dense in layers) or "none"
         raise ModelError(f"Model {view.source} has no fully connected layer {unknown[0]!r}; it has {there}")

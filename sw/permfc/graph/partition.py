@@ -70,9 +70,9 @@ def partition(model: ModelProto, source: str = "the model", layers: Sequence[str
         It is not changed.
     source : str
         What messages call it.
-    layers : names of layers, optional
+    layers : names of layers or patterns, optional
         The only ones to take; all that an engine can have otherwise.
-    skip : mapping of names of layers to str, optional
+    skip : mapping of names of layers, or patterns, to str, optional
         Those to leave on the host, and why.
 
     Raises

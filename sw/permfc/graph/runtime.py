@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TypeProto
     from onnxruntime import InferenceSession
 
-_ERRORS_ONLY = 3  # of onnxruntime's levels of log messages
+_FATAL_ONLY = 4  # of onnxruntime's levels of log messages: errors come as exceptions, too, and are told once
+_PLACE = re.compile(r"\S+\.(?:cc|h):\d+ .*?\)(?: const)?(?: \[with [^]]*\])? (?:.* was false\. )?")  # in onnxruntime's own source, and what it asked
 
 
 def open_model(model: ModelProto | bytes, what: str, optimised: bool = True) -> InferenceSession:
@@ -39,7 +41,7 @@ def open_model(model: ModelProto | bytes, what: str, optimised: bool = True) -> 
     except ImportError as error:
         raise ToolError(f"Running {what} needs onnxruntime: pip install 'permfc[onnxruntime]'") from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -49,19 +51,38 @@ def open_model(model: ModelProto | bytes, what: str, optimised: bool = True) -> 
         raise ModelError(f"onnxruntime cannot run {what}: {_sentence(error)}; export it with operators and an opset that it knows") from error
 
 
-def run_model(session: InferenceSession, names: Sequence[str], feeds: Mapping[str, np.ndarray], what: str) -> list[np.ndarray]:
-    """The named tensors for some inputs; InputError if the model does not take them."""
+def run_model(session: InferenceSession, names: Sequence[str], feeds: Mapping[str, np.ndarray], what: str,
+              given: Mapping[str, np.ndarray] | None = None) -> list[np.ndarray]:
+    """The named tensors for some inputs.
+
+    Raises
+    ------
+    InputError
+        If the model does not take them, with the shapes of the inputs that the user has ``given``, if those are others.
+    """
     try:
         return session.run(list(names), dict(feeds))
     except Exception as error:  # as above
-        shapes = ", ".join(f"{name} {np.asarray(value).dtype} {list(np.shape(value))}" for name, value in feeds.items())
-        raise InputError(f"{what} does not take {shapes or 'no inputs'}: {_sentence(error)}") from error
+        given = feeds if given is None else given
+        shapes = ", ".join(f"{name} {np.asarray(value).dtype} {list(np.shape(value))}" for name, value in given.items())
+        raise InputError(f"{what} does not take {shapes or 'no inputs'}: {_uneven(given)}{_sentence(error)}") from error
+
+
+def _uneven(feeds: Mapping[str, np.ndarray]) -> str:
+    """That inputs are not of as many samples, which is then the most likely mistake."""
+    rows = {name: len(value) for name, value in feeds.items() if np.ndim(value)}
+    if len(set(rows.values())) < 2:
+        return ""
+    (first, count), *others = rows.items()
+    return ", ".join([f"{first} has {count} rows", *(f"{name} {count}" for name, count in others)]) + "; "
 
 
 def _sentence(error: Exception) -> str:
-    """The first line of a message, without onnxruntime's code in front."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].split(" : ", 2)[-1].strip()
+    """The first line of a message, without onnxruntime's codes and the places in its source."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = line.split(" : ", 3)[-1] if line.startswith("[ONNXRuntimeError]") else line
+    line = re.sub(r"Non-zero status code returned while running (\S+) node\. Name:('[^']*') Status Message: ", r"operator \1 \2: ", line)
+    return _PLACE.sub("", line).strip()
 
 
 def with_outputs(model: ModelProto, names: Iterable[str]) -> ModelProto:
@@ -96,4 +117,4 @@ def type_proto(kind: str) -> TypeProto:
         return helper.make_sequence_type_proto(type_proto(inner))
     if outer == "optional":
         return helper.make_optional_type_proto(type_proto(inner))
-    raise ModelError(f"A value of type {kind} stands between layers, which no network file can hold: skip the layers before it with --skip")
+    raise ModelError(f"A value of type {kind} stands between layers, which no network file can hold: leave the layers before it there with `skip`")

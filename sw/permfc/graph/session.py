@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..device.opening import open as open_device
-from ..errors import InputError, LinkError, ModelError
+from ..errors import ClippingWarning, InputError, LinkError, ModelError
 from ..progress import Progress
 from .values import Value, checked_feeds
 from .whole import WholeNetwork
+
+MOST_CLIPPED = 0.01  # of all values of a chain's inputs, before the user is warned
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Session:
     def __init__(self, network: str | os.PathLike[str] | WholeNetwork, device: str = "golden", *, check: bool = False,
                  progress: Progress | None = None, **options: Any) -> None:
         self._check = check
-        self._closed = False
+        self._closed = self._warned = False
         self._network = _network(network)
         self._plan = self._network.plan()
         self._device = open_device(device, network=dict(self._network.chains), progress=progress, **options)
@@ -119,7 +122,7 @@ class Session:
         return list(self._network.outputs)
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, object]) -> list[Any]:
-        """The network's results.
+        """The network's results; a ClippingWarning, once a session, if more than 1 % of what reaches a chain is clipped.
 
         Parameters
         ----------
@@ -148,7 +151,16 @@ class Session:
             raise InputError(f"The network has no output {unknown[0]!r}; its outputs are {', '.join(known)}")
         self.last_run = {}
         tensors = self._plan.run(checked_feeds(self._network.inputs, input_feed), self._compute)
+        self._warn_of_clipping()
         return [tensors[name] for name in wanted]
+
+    def _warn_of_clipping(self) -> None:
+        most = max(self.last_run.values(), key=lambda run: run.clipped, default=None)
+        if most and most.clipped > MOST_CLIPPED and not self._warned:
+            self._warned = True
+            sentence = (f"{most.clipped:.1%} of the values that reach chain {most.chain} are outside of the range that the network was compressed "
+                        "for, and are clipped: compress it again with inputs like these; last_run tells the share of every run")
+            warnings.warn(sentence, ClippingWarning, stacklevel=3)
 
     def _compute(self, name: str, x: np.ndarray) -> np.ndarray:
         chain = self._network.chains[name]

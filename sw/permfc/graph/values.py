@@ -47,6 +47,10 @@ class Value:
             raise InputError(f"Input {self.name!r} must have the shape {self._shape_text()}, not {list(array.shape)}")
         if array.dtype != kind and not np.can_cast(array.dtype, kind, "same_kind"):
             raise InputError(f"Input {self.name!r} must be {np.dtype(kind)}, not {array.dtype}")
+        if array.dtype.kind in "iu" and array.size and np.dtype(kind).kind in "iu":
+            limits = np.iinfo(kind)
+            if not limits.min <= array.min() <= array.max() <= limits.max:
+                raise InputError(f"Input {self.name!r} must be {limits.dtype}, {limits.min}..{limits.max}, not {array.min()}..{array.max()}")
         return array.astype(kind, copy=False)
 
     def _shape_text(self) -> str:
@@ -58,10 +62,11 @@ def checked_feeds(values: Sequence[Value], feeds: Mapping[str, object]) -> dict[
     names = [value.name for value in values]
     if not isinstance(feeds, Mapping):
         raise InputError(f"Inputs must be a mapping of names to arrays, here {', '.join(names)}, not {type(feeds).__name__}")
-    missing = [name for name in names if name not in feeds]
-    if missing or len(feeds) > len(names):
-        unknown = ", ".join(name for name in feeds if name not in names) or "others"
-        raise InputError(f"The network takes the inputs {', '.join(names)}: " + (f"{missing[0]} is missing" if missing else f"there is no {unknown}"))
+    unknown, missing = [str(name) for name in feeds if name not in names], [name for name in names if name not in feeds]
+    if unknown or missing:
+        wrong = [f"there is no {', '.join(unknown)}"] if unknown else []
+        wrong += [f"{', '.join(missing)} {'are' if missing[1:] else 'is'} missing"] if missing else []
+        raise InputError(f"The network takes the inputs {', '.join(names)}: {', and '.join(wrong)}")
     return {value.name: value.checked(feeds[value.name]) for value in values}
 
 

@@ -50,10 +50,13 @@ class ChainFigures:
         Root mean square of the change of its results, over that of the results, what the chains before it have done included.
     clipped : float
         The share of its input values that int8 clips, 0 to 1.
+    empty : tuple of str
+        Its layers that kept none of their weights, which none of these inputs needs.
     """
 
     error: float
     clipped: float
+    empty: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +128,7 @@ class WholeNetwork:
             stages = tuple((container.parts[_host_part(number)] if stage["host"] else None, tuple(map(_joint, stage["chains"])))
                            for number, stage in enumerate(told["stages"]))
             inputs, outputs = (tuple(Value(**value) for value in told[name]) for name in ("inputs", "outputs"))
-            figures = {name: ChainFigures(**told["figures"][name]) for name in chains}
+            figures = {name: _figures(told["figures"][name]) for name in chains}
             found = cls(str(told["source"]), inputs, outputs, stages, chains, figures, tuple(Row(**row) for row in told["layers"]), told["totals"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"{path} is damaged: its manifest lacks or misstates {error}; compress the network again") from error
@@ -143,6 +146,10 @@ def _host_part(number: int) -> str:
 
 def _joint(told: dict[str, Any]) -> Joint:
     return Joint(told["name"], told["x"], tuple(Result(**result) for result in told["results"]))
+
+
+def _figures(told: dict[str, Any]) -> ChainFigures:
+    return ChainFigures(**told | {"empty": tuple(told.get("empty", ()))})
 
 
 def _check(network: WholeNetwork, path: str | os.PathLike[str]) -> None:

@@ -7,11 +7,12 @@ from ..errors import ConfigError
 from ..network import Network
 from .layout import image_layout
 from .limits import check_fits, required
-from .parser import Image, parse
+from .parser import Image, next_image, parse, stated_bytes
 from .traffic import LayerSize, SizeReport, Traffic, predicted_traffic, size_report
 from .writer import build_image
 
-__all__ = ["Image", "LayerSize", "SizeReport", "Traffic", "check_fits", "pack", "parse", "predicted_traffic", "required", "size_report"]
+__all__ = ["Image", "LayerSize", "SizeReport", "Traffic", "check_fits", "next_image", "pack", "parse", "predicted_traffic", "required",
+           "size_report", "stated_bytes"]
 
 
 def pack(network: Network, config: EngineConfig) -> bytes:

@@ -12,6 +12,7 @@ from ..format import (
     BIAS_UNIT,
     BLOCK_HEADER,
     CLASS_INFO,
+    IMAGE_ALIGNMENT,
     IMAGE_HEADER,
     LEVEL_ENTRY,
     MAGIC,
@@ -94,6 +95,18 @@ def parse(image: bytes) -> Image:
     return parsed
 
 
+def stated_bytes(content: bytes, start: int = 0) -> int:
+    """How many bytes the image at ``start`` has, as its header says; 0 if there is no header."""
+    header = np.frombuffer(content[start:start + IMAGE_HEADER.itemsize].ljust(IMAGE_HEADER.itemsize, b"\0"), dtype=IMAGE_HEADER)[0]
+    return int(header["image_bytes"]) if header["magic"] == MAGIC else 0
+
+
+def next_image(content: bytes, start: int = 0) -> int | None:
+    """Where the image behind the one at ``start`` begins, in what a flash holds; None if there is none."""
+    place = padded(start + stated_bytes(content, start), IMAGE_ALIGNMENT)
+    return place if place > start and stated_bytes(content, place) else None
+
+
 def _read_header(image: bytes) -> dict[str, int]:
     if len(image) < IMAGE_HEADER.itemsize:
         raise FormatError(f"Image is truncated: it has {len(image)} bytes, its header alone takes {IMAGE_HEADER.itemsize}")
@@ -104,6 +117,9 @@ def _read_header(image: bytes) -> dict[str, int]:
     if header["version"] != VERSION:
         raise FormatError(f"Image has format version {header['version']}, this program reads version {VERSION}: pack the model file again")
     if len(image) != header["image_bytes"]:
+        if next_image(image) is not None:
+            raise FormatError(f"These bytes hold several images, the first of {header['image_bytes']} bytes: take one of them, or the networks that "
+                              "they were packed from; permfc info lists them")
         problem = "is truncated" if len(image) < header["image_bytes"] else "has bytes after its end"
         raise FormatError(f"Image {problem}: it has {len(image)} bytes, its header says {header['image_bytes']}")
     crc = zlib.crc32(image[CRC_FIELD.stop:], zlib.crc32(bytes(4), zlib.crc32(image[:CRC_FIELD.start])))

@@ -12,7 +12,8 @@ from .float_network import FloatLayer, FloatNetwork
 from .graph_files import GRAPH_FILES, load_graph
 from .onnx_graph import onnx_tail
 from .quantised import quantised_ranges
-from .torch_module import is_torch_module, module_tail, state_dict_arrays
+from .torch_module import module_tail, state_dict_arrays
+from .torch_wrappers import is_torch_module
 
 __all__ = ["FloatLayer", "FloatNetwork", "load_graph", "load_model", "quantised_ranges"]
 
@@ -68,6 +69,6 @@ def _read(path: Path, layers: Sequence[str] | None, kernel: str | None) -> Float
         raise ModelError(f"Model {path} does not exist")
     if ending in GRAPH_FILES:
         if kernel is not None:
-            raise ModelError(f"--kernel is for files of arrays; {path} tells the order of its dimensions itself")
+            raise ModelError(f"`kernel` is for files of arrays; {path} tells the order of its dimensions itself")
         return onnx_tail(load_graph(path)[0], path, layers).network
     return network_from_arrays(_ARRAY_FILES[ending](path), layers, kernel, keep_order=ending != ".safetensors")  # those are sorted by name

@@ -98,7 +98,7 @@ def _check_plain(parts: dict, others: list[str], strange: list[str]) -> None:
     """Without convolutions nothing may be ignored unasked."""
     if strange:
         raise ModelError(f"Array {strange[0]!r} is neither a weight nor a bias of a fully connected layer: names must end in weight, kernel or bias; "
-                         "name the layers to take with --layers")
+                         "name the layers to take with `layers`")
     for name in others:
         if set(parts[name]) & {"running_mean", "gamma", "moving_mean"}:
             raise ModelError(f"Layer {name} is a normalisation, whose place an array file does not tell: fold it into its neighbour, or give the "
@@ -114,7 +114,7 @@ def _check_norms(parts: dict, matrices: dict, others: list[str]) -> None:
         weight = parts[name].get("gamma", _weight(parts[name]))
         if weight.ndim == 1 and weight.size in features and weight.size not in channels:
             raise ModelError(f"Layer {name} normalises {weight.size} features, as many as a fully connected layer has: give the model as ONNX or "
-                             "torch module, where that is folded, or name the layers to take with --layers if it is not needed")
+                             "torch module, where that is folded, or name the layers to take with `layers` if it is not needed")
 
 
 def _chained(parts: dict, matrices: dict, inventory: str, keep_order: bool, note: str = "") -> FloatNetwork:
@@ -126,7 +126,7 @@ def _chained(parts: dict, matrices: dict, inventory: str, keep_order: bool, note
         matrices[before].shape[0] == matrices[after].shape[1] for before, after in zip(names[:-1], names[1:], strict=True))), None)
     if order is None:
         raise ModelError(f"The fully connected layers are no chain in the order of their names or of the file: name them in order of execution with "
-                         f"--layers, or give --kernel {' or '.join(ORIENTATIONS)} if weights are the other way round; there are {inventory}")
+                         f"`layers`, or give `kernel` {' or '.join(ORIENTATIONS)} if weights are the other way round; there are {inventory}")
     return FloatNetwork(tuple(_layer(name, parts[name], matrices[name], name != order[-1]) for name in order),
                         (note.format(first=order[0]),) if note else ())
 
@@ -140,5 +140,5 @@ def _layer(name: str, found: dict[str, np.ndarray], weight: np.ndarray, relu: bo
     bias = found.get("bias", np.zeros(len(weight), dtype=np.float32))
     if bias.shape == weight.shape[1:] != weight.shape[:1]:
         raise ModelError(f"Bias of layer {name} has {bias.size} values for {weight.shape[0]} outputs: if the weight's dimensions are the other way "
-                         f"round, give --kernel {' or '.join(ORIENTATIONS)}")
+                         f"round, give `kernel` {' or '.join(ORIENTATIONS)}")
     return FloatLayer(weight, bias, RELU if relu else IDENTITY, name or "weight")

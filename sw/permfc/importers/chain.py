@@ -235,7 +235,7 @@ def _first_layer(steps: list[Step], source: Source, blocker: Blocker | None) -> 
     lost = [name for name in source.layers if name not in taken]
     if lost and blocker and not source.convolutional:
         raise ModelError(f"{blocker.label} of {source.name} cannot be part of a fully connected network, but layer {lost[-1]} stands before or "
-                         f"beside it: name the layers to take, --layers {','.join(taken)} for those behind it; there are {source.inventory}")
+                         f"beside it: name the layers to take with `layers`, {','.join(taken)} for those behind it; there are {source.inventory}")
     return next(index for index, step in enumerate(steps) if step.role is Role.LAYER)
 
 
@@ -257,5 +257,5 @@ def _no_layer(source: Source, blocker: Blocker | None) -> ModelError:
     if not source.layers:
         return ModelError(f"{source.name} has no fully connected layer" + (f" that an engine can have; {blocker.label} is none" if blocker else ""))
     reason = f"{blocker.label} stands between its last fully connected layer and its output" if blocker else "its output does not depend on any layer"
-    return ModelError(f"{source.name} has no fully connected tail, since {reason}: name the layers to take with --layers; there are "
+    return ModelError(f"{source.name} has no fully connected tail, since {reason}: name the layers to take with `layers`; there are "
                       f"{source.inventory}")

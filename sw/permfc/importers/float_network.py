@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError, ModelError
 from ..functions import Function
+from .quantised import SAMPLES, drawn
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +84,8 @@ class FloatNetwork:
     layers : tuple of FloatLayer
     notes : tuple of str
         What a user should know about how they were read, e.g. what is left to the host; one sentence each.
+    input_range : (float, float), optional
+        The least and greatest input, where a quantised file tells.
 
     Raises
     ------
@@ -88,6 +95,7 @@ class FloatNetwork:
 
     layers: tuple[FloatLayer, ...]
     notes: tuple[str, ...] = ()
+    input_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -116,6 +124,14 @@ class FloatNetwork:
     def weight_count(self) -> int:
         """Value of the number of weights, the divisor of every bits-a-weight figure."""
         return sum(layer.weight.size for layer in self.layers)
+
+    def inputs_in_range(self) -> np.ndarray | None:
+        """Inputs made up for calibration from the range that the file tells, float32 [256, inputs]; None if it tells none."""
+        return None if self.input_range is None else drawn(self.input_range, (SAMPLES, self.inputs), np.random.default_rng(0))
+
+    def emptied(self, compressed: Network) -> tuple[str, ...]:
+        """Names of the layers that have none of their weights in a compressed network: they give the same results for every input."""
+        return tuple(layer.name for layer, small in zip(self.layers, compressed.layers, strict=True) if layer.weight.any() and small.is_empty)
 
     def layer_inputs(self, x: np.ndarray) -> list[np.ndarray]:
         """What each layer receives and, last, the results: float32 [batch, ...] each, for ``x`` float [batch, inputs]."""

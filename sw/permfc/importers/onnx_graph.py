@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import ModelError
 from .chain import Blocker, Role, Source, Step, Tail, read_tail
 from .onnx_functions import onnx_function
-from .quantised import dequantised
+from .quantised import dequantised, quantised_ranges
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -31,7 +32,8 @@ def onnx_tail(model: ModelProto, path: Path, layers: Sequence[str] | None = None
     """The fully connected layers at the end of a model, or those named; ``cut`` is the name of the tensor they start from."""
     try:
         graph = _Graph(model, path)
-        return read_tail(graph.walk(layers[-1] if layers else None), graph.source, layers)
+        tail = read_tail(graph.walk(layers[-1] if layers else None), graph.source, layers)
+        return replace(tail, network=replace(tail.network, input_range=graph.range_of_inputs(tail, quantised_ranges(model))))
     except ModelError:
         raise
     except (KeyError, IndexError, TypeError, ValueError) as error:  # attributes of wrong types, unknown element types, nameless results
@@ -95,11 +97,25 @@ class _Graph:
             tensor = str(step.cut)
             yield step
 
+    def range_of_inputs(self, tail: Tail, ranges: dict[str, tuple[float, float]]) -> tuple[float, float] | None:
+        """What a quantised file tells of a tail's inputs: the range of the tensor that its first layer takes, or of one with the same values."""
+        first = next(index for index, step in enumerate(tail.steps) if step.role is Role.LAYER)
+        if any(step.role is not Role.PASS for step in tail.steps[:first]):
+            return None
+        tensor, passed = str(tail.steps[first].cut), set()
+        while tensor not in ranges and tensor in self.producers and tensor not in passed:
+            passed.add(tensor)
+            step = self._step(self.producers[tensor])
+            if step is None or step.role is not Role.PASS:
+                return None
+            tensor = str(step.cut)
+        return ranges.get(tensor)
+
     def _end(self, last: str | None) -> str:
         """The tensor with the results."""
         if last is None:
             if len(self.outputs) != 1:
-                raise ModelError(f"Model {self.path} has the outputs {', '.join(self.outputs)}: name the layers to take with --layers; "
+                raise ModelError(f"Model {self.path} has the outputs {', '.join(self.outputs)}: name the layers to take with `layers`; "
                                  f"there are {self.source.inventory}")
             return self.outputs[0]
         node = next((node for node in self.nodes if last in self._layer_names(node)), None)

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+SAMPLES = 256  # that are made up where a file tells ranges and the user gives no data
+
 
 def dequantised(
     stored: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, *, axis: int = 1
@@ -53,6 +55,11 @@ def quantised_ranges(model: ModelProto) -> dict[str, tuple[float, float]]:
         tensor = node.input[0] if node.op_type == "QuantizeLinear" else node.output[0]
         ranges[tensor] = _range(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), np.iinfo(zero.dtype))
     return ranges
+
+
+def drawn(limits: tuple[float, float], shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Numbers drawn evenly from a range, float32."""
+    return rng.uniform(*limits, shape).astype(np.float32)
 
 
 def _range(scale: float, zero: int, limits: np.iinfo) -> tuple[float, float]:

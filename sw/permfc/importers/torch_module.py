@@ -26,11 +26,6 @@ _FACTORS = {"mul": lambda value: (value, 0.0), "add": lambda value: (1.0, value)
 _FACTORS_IN_FRONT = {"mul": lambda value: (value, 0.0), "add": lambda value: (1.0, value), "sub": lambda value: (-1.0, value)}
 
 
-def is_torch_module(model: object) -> bool:
-    """Whether this is a torch module; torch itself need not be installed to ask."""
-    return callable(getattr(model, "state_dict", None)) and callable(getattr(model, "named_modules", None))
-
-
 def to_numpy(value: object) -> np.ndarray:
     """A tensor (on any device, of any float type) or array as a NumPy array."""
     if callable(getattr(value, "detach", None)):

@@ -12,14 +12,22 @@ if TYPE_CHECKING:
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}  # class: member
 
 
+def is_torch_module(model: object) -> bool:
+    """Whether this is a torch module; torch itself need not be installed to ask."""
+    return not isinstance(model, type) and callable(getattr(model, "state_dict", None)) and callable(getattr(model, "named_modules", None))
+
+
 def unwrapped(module: nn.Module) -> nn.Module:
     """The module inside DataParallel and torch.compile.
 
     Raises
     ------
     ModelError
-        If a submodule is wrapped or compiled, or the module is TorchScript.
+        If this is no torch module, a submodule is wrapped or compiled, or the module is TorchScript.
     """
+    if not is_torch_module(module):
+        given = f"the class {module.__name__}: give an object of it, with any weights" if isinstance(module, type) else repr(module)[:80]
+        raise ModelError(f"A model must be a torch module, not {given}")
     while (member := _wrapped_in(module)) is not None:
         module = getattr(module, member)
     for name, part in module.named_modules():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from ..errors import ModelError
 from ..functions import IDENTITY
 from ..importers.float_network import FloatLayer
 from ..importers.torch_module import to_numpy
+from ..names import named
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,4 +109,4 @@ def chosen(units: Sequence[Unit], layers: Sequence[str] | None, skip: Sequence[s
 
 
 def _matches(unit: Unit, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for name in (unit.name, *unit.names) for pattern in patterns)
+    return named((unit.name, *unit.names), patterns)

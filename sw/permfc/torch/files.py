@@ -72,8 +72,8 @@ def load(path: str | os.PathLike[str], module: nn.Module, device: str = "golden"
     ModelError
         If the module is of another architecture.
     """
-    container = load_container(path, KIND)
     module = unwrapped(module)
+    container = load_container(path, KIND)
     try:
         groups, layers, same = _described(container)
         kinds = dict(container.description["kinds"])

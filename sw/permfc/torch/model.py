@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import TracebackType
 
-import torch
 from torch import nn
 
 from ..errors import ModelError
@@ -36,10 +35,9 @@ class Offloaded(nn.Module):
         self.training = False
 
     def forward(self, *arguments: object, **named: object) -> object:
-        """The model's results, without gradients."""
+        """The model's results; ModelError where a gradient would have to pass through the engine."""
         self._engine.work.clear()
-        with torch.no_grad():
-            return self.module(*arguments, **named)
+        return self.module(*arguments, **named)
 
     def counters(self) -> dict[str, Work]:
         """What the engine did in the last call of this model, by the layers' names; since then, too, if the model inside was called directly."""

@@ -103,10 +103,12 @@ class EngineLinear(nn.Module):
         ModelError
             If a gradient is asked for, or the input has no values.
         InputError
-            If the input has another width, or a value is not finite.
+            If the input is of integers, has another width, or a value is not finite.
         """
         if input.requires_grad and torch.is_grad_enabled():
             raise ModelError(f"Layer {self._group.name} runs on the engine, through which no gradient passes: call the model under torch.no_grad()")
+        if not input.is_floating_point():
+            raise InputError(f"Layer {self._group.name} takes real numbers, not {input.dtype}: convert the input, with .float() for instance")
         if input.shape[-1] != self.in_features:
             raise InputError(f"Layer {self._group.name} takes {self.in_features} features, not a tensor of shape {list(input.shape)}")
         shape = (*input.shape[:-1], self.out_features)

@@ -60,9 +60,9 @@ def offload(model: nn.Module, calibration: Iterable[object], bits: float | str =
     ConfigError
         If there is no such kind of device, told before anything is compressed.
     """
+    model = unwrapped(model)
     check_bits(bits)
     opener(device)  # a name that is wrong costs no compression
-    model = unwrapped(model)
     found = units(model)
     unwanted, given = chosen(found, layers, skip), batches(calibration)
     wanted = [unit for unit in found if unit.name not in unwanted]

@@ -18,7 +18,7 @@ from permfc.memory.comparison import compare
 
 from .. import console, inputs
 from ..engine_options import EngineChoice, takes_engine
-from ..options import AsJson, ChainName, NetworkFile
+from ..options import AsJson, ChainName, NetworkFile, Samples
 from ..outputs import check_output
 from ..simulate import network_and_engine
 from .page import page
@@ -28,7 +28,7 @@ from .sections import sections
 @takes_engine
 def report(
     file: NetworkFile,
-    x: Annotated[Path, typer.Option("--input", "-i", exists=True, dir_okay=False, help="Inputs, .npy [batch, inputs] or [inputs].")],
+    x: Samples,
     engine: EngineChoice,
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="The page, .html; the same figures go beside it as .json.")],
     memory: Annotated[str, typer.Option(help=f"The memory: {', '.join(MEMORY_NAMES)}.")] = "sdr-100",
@@ -46,6 +46,8 @@ def report(
     - `permfc report lenet.safetensors --input digits.npy -o report.html`
 
     - `permfc report lenet.safetensors --input digits.npy -o report.html --memory ddr3-1600 --idle 10`
+
+    - `permfc report minilm --input sentences.npz --chain encoder.layer.0.intermediate.dense -o report.html`
     """
     from permfc_sim.simulate import simulate  # here, since the simulator is an optional dependency
 
