@@ -9,18 +9,19 @@ from amaranth.utils import ceil_log2
 
 
 class AdderTree(wiring.Component):
-    """Adds ``lanes`` (a power of two) numbers of ``bits`` bits; the total, of as many bits, appears ``latency`` cycles later.
+    """Adds ``lanes`` (a power of two) numbers of ``bits`` bits; the total, of at most ``total_bits``, appears ``latency`` cycles later.
 
     Members
     -------
     sums : In(ArrayLayout(signed(bits), lanes))
-    total : Out(signed(bits))
+    total : Out(signed(total_bits))
     """
 
-    def __init__(self, *, lanes: int, bits: int) -> None:
+    def __init__(self, *, lanes: int, bits: int, total_bits: int) -> None:
         self.lanes = lanes
         self.bits = bits
-        super().__init__({"sums": In(data.ArrayLayout(signed(bits), lanes)), "total": Out(signed(bits))})
+        self.total_bits = total_bits
+        super().__init__({"sums": In(data.ArrayLayout(signed(bits), lanes)), "total": Out(signed(total_bits))})
 
     @property
     def latency(self) -> int:
@@ -30,8 +31,8 @@ class AdderTree(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         terms = [self.sums[i] for i in range(self.lanes)]
-        while len(terms) > 1:
-            totals = [Signal(signed(self.bits), reset_less=True) for _ in terms[::2]]
+        for level in range(1, self.latency + 1):
+            totals = [Signal(signed(min(self.bits + level, self.total_bits)), reset_less=True) for _ in terms[::2]]
             for total, left, right in zip(totals, terms[::2], terms[1::2], strict=True):
                 m.d.sync += total.eq(left + right)
             terms = totals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal, ValueCastable
+from amaranth.hdl import Module, ResetInserter, Signal, ValueCastable
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2
@@ -12,9 +12,10 @@ from permfc.config import EngineConfig
 from . import axi, orders, registers
 from .activation_store import ActivationStore
 from .adder_tree import AdderTree
+from .feeder import Feeder, FeederItem
 from .function_table import FunctionTable, TableCopier, is_copied
-from .lane_group import GROUP_LANES, LaneGroup
-from .loader import Loader
+from .lane import Lane, sum_bits
+from .loader import ROUNDS_AHEAD, Loader
 from .queue import Queue
 from .read_master import ReadMaster
 from .registers import Registers
@@ -59,8 +60,10 @@ class Engine(wiring.Component):
         self.read_master = ReadMaster(config)
         self.loader = Loader(config)
         self.round_control = RoundControl(config)
-        self.groups = [LaneGroup(config) for _ in range(config.lanes // GROUP_LANES)]
-        self.tree = AdderTree(lanes=config.lanes, bits=config.accumulator_bits)
+        self.items = Queue(FeederItem(config), depth=1 << ((ROUNDS_AHEAD + 1) * (config.lanes + 1)).bit_length())
+        self.feeder = Feeder(config)
+        self.lanes = [Lane(config) for _ in range(config.lanes)]
+        self.tree = AdderTree(lanes=config.lanes, bits=sum_bits(config), total_bits=config.accumulator_bits)
         self.totals = Totals(config)
         self.requantiser = Requantiser(config)
         self.function_table = FunctionTable(config) if config.tables else None
@@ -108,13 +111,13 @@ class Engine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         flush = self.sequencer.flush
-        for name in ("fetcher", "queue", "loader"):  # as new at the start of every run
+        for name in ("fetcher", "queue", "loader", "items", "feeder"):  # as new at the start of every run
             m.submodules[name] = ResetInserter(flush)(getattr(self, name))
         m.submodules.round_control = ResetInserter(flush & ~self.sequencer.clearing)(self.round_control)
         for name in ("sequencer", "read_master", "tree", "totals", "requantiser", "store", "registers"):
             m.submodules[name] = getattr(self, name)
-        for number, group in enumerate(self.groups):
-            m.submodules[f"group{number}"] = group
+        for number, lane in enumerate(self.lanes):
+            m.submodules[f"lane{number}"] = lane
         self._connect_orders(m)
         self._connect_memory(m)
         self._connect_headers(m)
@@ -207,42 +210,54 @@ class Engine(wiring.Component):
         ]
 
     def _connect_lanes(self, m: Module) -> None:
-        loader, control, groups = self.loader, self.round_control, self.groups
-        complete = [group.idle for group in groups]
-        if self.table_copier is not None:
-            complete.append(~self.table_copier.busy)
+        loader, feeder, control = self.loader, self.feeder, self.round_control
+        connect(m, self.items.o, feeder.items)
         self._connect_rounds(m)
         m.d.comb += [
-            loader.fill_half.eq(control.fill_half),
-            loader.tables_complete.eq(Cat(complete).all()),
+            self.items.i.valid.eq(loader.item_en),
+            self.items.i.payload.eq(loader.item),
+            feeder.fill_go.eq(control.fill_go),
+            feeder.table_en.eq(loader.tables_en),
+            feeder.table_address.eq(loader.table_address),
+            feeder.table_data.eq(loader.word_data),
+            loader.freed_en.eq(control.freed_en),
+            loader.freed.eq(control.freed),
+            loader.table_complete.eq(1 if self.table_copier is None else ~self.table_copier.busy),
         ]
-        for number, group in enumerate(groups):
-            connect(m, loader.assign[number], group.assign)
+        for number, lane in enumerate(self.lanes):
             m.d.comb += [
-                group.fill_go.eq(control.fill_go),
-                group.table_en.eq(loader.tables_en),
-                group.table_address.eq(loader.address),
-                group.table_data.eq(loader.word_data),
-                group.word_en.eq(Cat(loader.word_en[number::len(groups)])),
-                group.word.eq(loader.word),
-                group.word_data.eq(loader.word_data),
-                group.control.eq(control.control),
+                lane.word_en.eq(loader.word_en[number]),
+                lane.word.eq(loader.word),
+                lane.word_data.eq(loader.word_data),
+                lane.feature_en.eq(feeder.feature_en[number]),
+                lane.feature.eq(feeder.feature),
+                lane.entry_en.eq(feeder.entry_en[number]),
+                lane.entry.eq(feeder.entry),
+                lane.control.eq(control.control),
+                self.tree.sums[number].eq(lane.sum),
             ]
-            m.d.comb += [self.tree.sums[GROUP_LANES * number + i].eq(group.sums[i]) for i in range(GROUP_LANES)]
 
     def _connect_rounds(self, m: Module) -> None:
         """After a failed run, one silent sweep over all that the lanes have room for."""
-        loader, rounds = self.loader, self.round_control.rounds
+        loader, feeder, rounds = self.loader, self.feeder, self.round_control.rounds
         cleared, most = Signal(), self.config.block_outputs
-        m.d.comb += [rounds.payload.eq(loader.rounds.payload), rounds.valid.eq(loader.rounds.valid), loader.rounds.ready.eq(rounds.ready)]
+        begun = feeder.rounds.valid & feeder.rounds.ready
+        m.d.comb += [
+            rounds.payload.eq(feeder.rounds.payload),
+            rounds.valid.eq(feeder.rounds.valid),
+            feeder.rounds.ready.eq(rounds.ready),
+            loader.round_begun.eq(begun),
+            loader.sweep_begun.eq(begun & feeder.rounds.payload.sweep),
+        ]
         m.d.sync += cleared.eq(self.sequencer.clearing & (cleared | rounds.ready))
         with m.If(self.sequencer.clearing):
-            m.d.comb += [rounds.valid.eq(~cleared), rounds.payload.eq(Cat(Const(most // 2, most.bit_length() - 1), Const(most, most.bit_length()), Const(3, 2)))]
+            silent = {"turns": most // 2, "outputs": most, "words": 0, "sweep": 1, "silent": 1}
+            m.d.comb += [rounds.valid.eq(~cleared), *(rounds.payload[name].eq(value) for name, value in silent.items())]
 
     def _connect_results(self, m: Module) -> None:
         loader, totals, requantiser = self.loader, self.totals, self.requantiser
         m.d.comb += [
-            totals.tag.eq(delayed(m, self.round_control.tag, LaneGroup.latency + self.tree.latency)),
+            totals.tag.eq(delayed(m, self.round_control.tag, Lane.latency + self.tree.latency)),
             totals.sum.eq(self.tree.total),
             totals.biases_en.eq(loader.biases_en),
             totals.biases_address.eq(loader.address),
@@ -320,7 +335,7 @@ class Engine(wiring.Component):
             events.fetched.eq(self.fetcher.fetched),
             events.features_en.eq(sequencer.go),
             events.features.eq(self.loader.block_header.features),
-            events.starved.eq(~self.round_control.decoding & ~self.loader.rounds.valid),
+            events.starved.eq(~self.round_control.decoding & ~self.feeder.rounds.valid),
             events.stalled.eq(self.m_axi_rvalid & ~self.m_axi_rready),
         ]
 

@@ -23,7 +23,7 @@ class DecodeControl(data.Struct):
     fill: unsigned(1)  # take a byte, whatever the code says
     zero: unsigned(1)  # start with the first bit of the byte
     swap: unsigned(1)  # from now on use the code limits that were loaded last
-    half: unsigned(1)  # half of the segment buffer in which the next segment lies
+    base: unsigned(12)  # bus word of the segment buffers where the next segments begin
     sweep: unsigned(1)  # beside ``swap``: a codeword an output, whatever the class
     begin: unsigned(1)  # the next segment begins with the next codeword, in stage 3 ...
     outputs: unsigned(13)  # ... of a stream of so many outputs
@@ -74,8 +74,8 @@ class IndexDecoder(wiring.Component):
 
     Parameters
     ----------
-    segment_bytes : int
-        Capacity of one half of the segment buffer, a power of two.
+    buffer_bytes : int
+        Capacity of the segment buffer, a power of two.
     word_bytes : int
         Bytes of a bus word.
     block_outputs : int
@@ -85,9 +85,9 @@ class IndexDecoder(wiring.Component):
     -------
     control : In(DecodeControl)
     last_word : In
-        Number of the next segment's last bus word.
+        Number in the buffer of the next segment's last bus word.
     address : Out
-        Byte address in the segment buffer, the half on top; its ``byte`` is due one cycle later.
+        Byte address in the segment buffer; its ``byte`` is due one cycle later.
     byte : In(8)
     code_en, code : In
         Entry of the next round's code table.
@@ -104,14 +104,14 @@ class IndexDecoder(wiring.Component):
     #: Cycles from stage 1 to ``level``.
     latency = 3
 
-    def __init__(self, *, segment_bytes: int, word_bytes: int, block_outputs: int) -> None:
+    def __init__(self, *, buffer_bytes: int, word_bytes: int, block_outputs: int) -> None:
         self.place_bits = ceil_log2(block_outputs) - 1
-        self.pointer_bits = ceil_log2(segment_bytes)
+        self.pointer_bits = ceil_log2(buffer_bytes)
         self.byte_bits = ceil_log2(word_bytes)
         super().__init__({
             "control": In(DecodeControl),
             "last_word": In(self.pointer_bits - self.byte_bits),
-            "address": Out(self.pointer_bits + 1),
+            "address": Out(self.pointer_bits),
             "byte": In(8),
             "code_en": In(1),
             "bank": In(1),
@@ -138,7 +138,7 @@ class IndexDecoder(wiring.Component):
         What stage 2 finds out of a codeword (``length1``, ``longer1``) is applied in stage 1, which has less to do.
         """
         control = self.control
-        pointer_shape = unsigned(self.pointer_bits + 1)
+        pointer_shape = unsigned(self.pointer_bits)
 
         def register(name: str, shape: object = 8) -> Signal:
             return Signal(shape, name=name, reset_less=True)
@@ -156,7 +156,7 @@ class IndexDecoder(wiring.Component):
             offset.eq(_sum3(offset1, length1)),
             pointer.eq(Mux((longer1 | fill1) & ~load1, neighbour1, pointer1)),
             self.address.eq(pointer),
-            start.eq(Cat(Cat(Const(-1, self.byte_bits), self.last_word) & control.odd.replicate(self.pointer_bits), control.half)),
+            start.eq(Cat(control.odd.replicate(self.byte_bits), Mux(control.odd, self.last_word, control.base))),
         ]
 
         current2, following2, offset2 = register("current2"), register("following2"), register("offset2", 3)
@@ -168,7 +168,7 @@ class IndexDecoder(wiring.Component):
             following2.eq(following),
             offset2.eq(offset),
             pointer2.eq(Mux(control.load, start, pointer)),
-            neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits))),  # the next byte, up or down
+            neighbour2.eq(pointer + Cat(Const(1, 1), control.odd.replicate(self.pointer_bits - 1))),  # the next byte, up or down
             odd2.eq(control.odd),
             load2.eq(control.load),
         ]

@@ -1,6 +1,6 @@
 """Lane: one feature's segment in, its products added up output by output."""
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,13 +15,22 @@ from .memory import BLOCK, WideMemory, registered_read
 PRODUCT = signed(16)  # int8 * int8
 
 
-class WordWrite(data.Struct):
-    """Where the loader's bus word goes in the segment buffers; the lane is chosen beside it."""
+def buffer_word(config: EngineConfig) -> Shape:
+    """Shape of the number of a bus word in a segment buffer, which holds two of the longest segments, or many short ones."""
+    return unsigned(ceil_log2(2 * config.segment_bytes // config.bus_bytes))
 
-    half: unsigned(1)
-    last: unsigned(1)  # of its segment
-    # Wide enough for any configuration; a lane takes the bits that it needs.
-    word: unsigned(12)
+
+def sum_bits(config: EngineConfig) -> int:
+    """Bits of what a lane adds up: a product of each of its features in a block, of which a dense8 feature counts twice."""
+    products = -(-2 * config.features // config.lanes)
+    return min(config.accumulator_bits, 16 + ceil_log2(products))
+
+
+class LaneFeature(data.StructLayout):
+    """A feature as a lane knows it: its activation, and where in the buffer its segment's last bus word lies."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__({"x": signed(8), "last_word": buffer_word(config)})
 
 
 class LevelEntry(data.Struct):
@@ -34,18 +43,18 @@ class LevelEntry(data.Struct):
 class Lane(wiring.Component):
     """Decodes the segment of a feature, multiplies each level by its activation, and adds the product to what it has for that output.
 
-    A codeword takes a cycle, whatever number of zeros it stands for. While one half of the segment buffer and one bank of the tables are decoded, the
-    others are filled for the next round. A lane without a feature adds zeros. In a sweep, which is a round without features, the sums leave, one an
-    output in their order, and become 0.
+    A codeword takes a cycle, whatever number of zeros it stands for. Segments lie in a ring, those of a round at the same place in all lanes. While one
+    bank of the tables is read, the other is filled for the next round. A lane without a feature adds zeros. In a sweep, which is a round without
+    features, the sums leave, one an output in their order, and become 0.
 
     Members
     -------
     word_en, word, word_data : In
-        A bus word for the segment buffer.
+        A bus word for the segment buffer, and its number there.
+    feature_en, feature : In
+        The next feature.
     entry_en, entry : In
         An entry of the next feature's level table, unless that is the one of the feature before.
-    x_en, x : In
-        The next feature's activation.
     control : In(DecodeControl)
     sum : Out(signed)
         ``latency`` cycles after stage 1 of ``control``.
@@ -58,21 +67,21 @@ class Lane(wiring.Component):
         self.config = config
         super().__init__({
             "word_en": In(1),
-            "word": In(WordWrite),
+            "word": In(buffer_word(config)),
             "word_data": In(config.bus_bits),
+            "feature_en": In(1),
+            "feature": In(LaneFeature(config)),
             "entry_en": In(1),
             "entry": In(LevelEntry),
-            "x_en": In(1),
-            "x": In(signed(8)),
             "control": In(DecodeControl),
-            "sum": Out(signed(config.accumulator_bits)),
+            "sum": Out(signed(sum_bits(config))),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         m.submodules.decoder = decoder = IndexDecoder(
-            segment_bytes=config.segment_bytes, word_bytes=config.bus_bytes, block_outputs=config.block_outputs)
+            buffer_bytes=2 * config.segment_bytes, word_bytes=config.bus_bytes, block_outputs=config.block_outputs)
         bank = self._banks(m)
         m.d.comb += [
             decoder.control.eq(self.control),
@@ -96,14 +105,13 @@ class Lane(wiring.Component):
 
     def _buffer(self, m: Module, decoder: IndexDecoder) -> None:
         config = self.config
-        word_bits = ceil_log2(config.segment_bytes // config.bus_bytes)
         m.submodules.buffer = buffer = WideMemory(word_bits=config.bus_bits, unit_bits=8, units=2 * config.segment_bytes)
-        last_word = Signal(word_bits, reset_less=True)
-        with m.If(self.word_en & self.word.last):
-            m.d.sync += last_word.eq(self.word.word)
+        last_word = Signal(buffer_word(config), reset_less=True)
+        with m.If(self.feature_en):
+            m.d.sync += last_word.eq(self.feature.last_word)
         m.d.comb += [
             buffer.write_en.eq(self.word_en),
-            buffer.write_address.eq(Cat(self.word.word[:word_bits], self.word.half)),
+            buffer.write_address.eq(self.word),
             buffer.write_data.eq(self.word_data),
             buffer.read_address.eq(decoder.address),
             decoder.byte.eq(buffer.read_data),
@@ -126,14 +134,14 @@ class Lane(wiring.Component):
         m.d.sync += [level6.eq(level5), product7.eq(level6 * x)]
         with m.If(self.control.take):
             m.d.sync += [x.eq(upcoming), upcoming.eq(0)]
-        with m.If(self.x_en):
-            m.d.sync += upcoming.eq(self.x)
+        with m.If(self.feature_en):
+            m.d.sync += upcoming.eq(self.feature.x)
         return product7
 
     def _accumulate(self, m: Module, decoder: IndexDecoder, product7: Signal) -> None:
         """A sum's address is how many outputs of its stream follow, and the stream."""
         config = self.config
-        m.submodules.sums = sums = Memory(shape=unsigned(config.accumulator_bits), depth=config.block_outputs, init=[], attrs=BLOCK)
+        m.submodules.sums = sums = Memory(shape=unsigned(sum_bits(config)), depth=config.block_outputs, init=[], attrs=BLOCK)
         write = sums.write_port()
         address, past = [Cat(~self.control.odd, decoder.place)], [decoder.past]  # in stage 4, as many cycles as turns are even behind stage 1
         for stage in range(5, 9):
@@ -142,7 +150,7 @@ class Lane(wiring.Component):
             m.d.sync += [address[-1].eq(address[-2]), past[-1].eq(past[-2])]
         # Block RAM is slow to answer, so a register stands between it and the adder.
         before6 = registered_read(m, sums, address[1]).as_signed()
-        before7, after8 = (Signal(signed(config.accumulator_bits), name=name, reset_less=True) for name in ("before7", "after8"))
+        before7, after8 = (Signal(signed(sum_bits(config)), name=name, reset_less=True) for name in ("before7", "after8"))
         m.d.sync += [before7.eq(before6), after8.eq(before7 + product7)]
         with m.If(self.control.clear):
             m.d.sync += after8.eq(0)

@@ -1,18 +1,20 @@
 """Loader: puts the words that arrive where their order says."""
 
-from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
-from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, BlockFlag, words
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAX_CLASSES, MAX_LEVELS, BlockFlag, words
 
+from .feeder import ENTRY_BITS, TABLE_BITS, Assignment, FeederItem
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
-from .lane import WordWrite
-from .lane_group import GROUP_LANES, Assignment
+from .lane import buffer_word
 from .orders import WORDS_BITS, Destination, OrderKind
-from .round_control import Round
+from .round_control import Round, segment_words
+
+ROUNDS_AHEAD = 7  # most rounds that are loaded and not begun
 
 
 class Emission(data.Struct):
@@ -51,15 +53,21 @@ class Loader(wiring.Component):
         Strobes: the image header, or a block header and its class infos, are complete.
     word_data, address : Out
         The word and its number within its memory.
+    table_address : Out
+        The word's number within the level tables.
     infos_en, tables_en, biases_en, multipliers_en, function_en : Out(1)
     word_en : Out(lanes)
-    word : Out(WordWrite)
-    assign : Out(stream of Assignment), one a lane group
-        Lane p belongs to group ``p % groups``, so that consecutive segments keep all groups' multipliers busy.
-    tables_complete : In(1)
-        The tables of all lane groups are complete, and so is the function table.
-    rounds : Out(stream of Round)
-    fill_half : In(1)
+        The round's segments go to the lanes in order.
+    word : Out
+        Number of the word in the segment buffers.
+    item_en, item : Out
+        For the feeder. At most ``ROUNDS_AHEAD + 1`` rounds are on the way to it.
+    round_begun, sweep_begun : In(1)
+        Strobes: a round has left those items; it is a block's sweep.
+    freed_en, freed : In
+        So many words of the segment buffers are free again.
+    table_complete : In(1)
+        The function table is complete.
     emission : Out(Emission)
         Of the block whose last round was handed out last.
     emitted : In(1)
@@ -68,7 +76,6 @@ class Loader(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        self.groups = config.lanes // GROUP_LANES
         super().__init__({
             "orders": In(stream.Signature(Destination(config))),
             "words": In(stream.Signature(config.bus_bits)),
@@ -79,16 +86,20 @@ class Loader(wiring.Component):
             "word_data": Out(config.bus_bits),
             "address": Out(WORDS_BITS),
             "infos_en": Out(1),
+            "table_address": Out(TABLE_BITS + ceil_log2(MAX_LEVELS)),
             "tables_en": Out(1),
             "biases_en": Out(1),
             "multipliers_en": Out(1),
             "function_en": Out(1),
             "word_en": Out(config.lanes),
-            "word": Out(WordWrite),
-            "assign": Out(stream.Signature(Assignment)).array(self.groups),
-            "tables_complete": In(1),
-            "rounds": Out(stream.Signature(Round(config))),
-            "fill_half": In(1),
+            "word": Out(buffer_word(config)),
+            "item_en": Out(1),
+            "item": Out(FeederItem(config)),
+            "round_begun": In(1),
+            "sweep_begun": In(1),
+            "freed_en": In(1),
+            "freed": In(segment_words(config)),
+            "table_complete": In(1),
             "emission": Out(Emission),
             "emitted": In(1),
         })
@@ -122,40 +133,55 @@ class Loader(wiring.Component):
                 begun.eq(0),
                 section.eq(Section.HEADER),
             ]
-        self._gate(m, order, busy, taking, closing, assigning)
-        self._store(m, order, address, taken, last, section)
-        self._assign(m, order, assigning)
+        base, widest, space = self._ring(m, order, assigning, closing)
+        self._gate(m, order, busy, taking, closing, space)
+        self._store(m, order, base, address, taken, last, section)
         self._headers(m, order, section, taken)
-        self._rounds(m, order, closing)
+        self._items(m, order, base, widest, assigning, closing)
+        self._emission(m, closing & order.sweep)
         return m
 
-    def _gate(self, m: Module, order: Signal, busy: Signal, taking: Signal, closing: Signal, assigning: Signal) -> None:
+    def _ring(self, m: Module, order: Signal, assigning: Signal, closing: Signal) -> tuple[Signal, Signal, Signal]:
+        """Where the round's segments begin in all buffers, the longest of them, and the words that are free from there on."""
+        base, space = Signal(buffer_word(self.config)), Signal(len(self.word) + 1, init=1 << len(self.word))
+        widest = Signal(segment_words(self.config))
+        freed = Mux(self.freed_en, self.freed, 0)
+        m.d.sync += space.eq(space + freed)
+        with m.If(assigning & (order.words > widest)):
+            m.d.sync += widest.eq(order.words)
+        with m.If(closing):
+            m.d.sync += [base.eq(base + widest), space.eq(space + freed - widest), widest.eq(0)]
+        return base, widest, space
+
+    def _gate(self, m: Module, order: Signal, busy: Signal, taking: Signal, closing: Signal, space: Signal) -> None:
         """Decides on an order when it is taken, and again every cycle until it may proceed: the memory's READY is a register."""
         emitting = Signal()  # results of the block before are not all out, so its parameters are in use
         with m.If(self.emitted):
             m.d.sync += emitting.eq(0)
         with m.If(closing & order.sweep):
             m.d.sync += emitting.eq(1)
-        free = Cat(assign.ready for assign in self.assign)
+        rounds, blocks = Signal(range(ROUNDS_AHEAD + 1)), Signal(2)  # that are closed and not begun
+        m.d.sync += [rounds.eq(rounds + closing - self.round_begun), blocks.eq(blocks + (closing & order.sweep) - self.sweep_begun)]
 
         def may_proceed(order: Signal) -> Value:
-            group = order.lane[:ceil_log2(self.groups)]
             ready = Signal()
             with m.Switch(order.kind):
                 with m.Case(OrderKind.SEGMENT):
-                    m.d.comb += ready.eq(free.bit_select(group, 1) & ~self.rounds.valid)
+                    m.d.comb += ready.eq((order.words <= space) & (rounds != ROUNDS_AHEAD))
                 with m.Case(OrderKind.BIASES, OrderKind.MULTIPLIERS, OrderKind.FUNCTION):
                     m.d.comb += ready.eq(~emitting)
                 with m.Case(OrderKind.ROUND):
-                    m.d.comb += ready.eq(self.tables_complete & ~self.rounds.valid)
-                with m.Default():  # nothing of the block before is left to load, since its last round was complete
+                    m.d.comb += ready.eq(self.table_complete & (rounds != ROUNDS_AHEAD))
+                with m.Case(OrderKind.DESCRIPTOR):  # one bank of level tables is in use, the other one is free
+                    m.d.comb += ready.eq(~blocks[1])
+                with m.Default():
                     m.d.comb += ready.eq(1)
             return ready
 
         upcoming = self.orders.payload
         may_begin, may_continue = may_proceed(upcoming), may_proceed(order)
         with m.If(self.orders.ready):
-            clear = self.orders.valid & may_begin & ~closing & ~assigning  # the flags do not show yet what happens now
+            clear = self.orders.valid & may_begin & ~closing  # what counts rounds does not show yet what happens now
             m.d.sync += [
                 taking.eq(clear & (upcoming.kind != OrderKind.ROUND)),
                 closing.eq(clear & (upcoming.kind == OrderKind.ROUND)),
@@ -163,13 +189,16 @@ class Loader(wiring.Component):
         with m.Elif(busy & may_continue & ~taking):
             m.d.sync += [taking.eq(order.kind != OrderKind.ROUND), closing.eq(order.kind == OrderKind.ROUND)]
 
-    def _store(self, m: Module, order: Signal, address: Signal, taken: Signal, last: Signal, section: Signal) -> None:
+    def _store(self, m: Module, order: Signal, base: Signal, address: Signal, taken: Signal, last: Signal, section: Signal) -> None:
         """Registers the word's destination beside it."""
-        m.d.sync += [self.address.eq(address), self.word.half.eq(self.fill_half), self.word.word.eq(address), self.word.last.eq(last)]
+        lane = Signal(self.config.lanes, init=1)
+        m.d.sync += [self.address.eq(address), self.word.eq(base + address)]
         strobes = (
             self.infos_en, self.tables_en, self.biases_en, self.multipliers_en, self.function_en, self.word_en,
             self.header_done, self.infos_done)
         m.d.sync += [strobe.eq(0) for strobe in strobes]
+        with m.If(order.kind == OrderKind.ROUND):
+            m.d.sync += lane.eq(1)
         with m.If(taken):
             with m.Switch(order.kind):
                 with m.Case(OrderKind.HEADER):
@@ -177,7 +206,7 @@ class Loader(wiring.Component):
                 with m.Case(OrderKind.DESCRIPTOR):
                     self._descriptor(m, section, address)
                 with m.Case(OrderKind.SEGMENT):
-                    m.d.sync += self.word_en.eq(1 << order.lane)
+                    m.d.sync += [self.word_en.eq(lane), lane.eq(Mux(last, lane.rotate_left(1), lane))]
                 with m.Case(OrderKind.BIASES):
                     m.d.sync += self.biases_en.eq(1)
                 with m.Case(OrderKind.MULTIPLIERS):
@@ -202,17 +231,6 @@ class Loader(wiring.Component):
             with m.Case(Section.TABLES):
                 m.d.sync += self.tables_en.eq(1)
 
-    def _assign(self, m: Module, order: Signal, assigning: Signal) -> None:
-        """The first word of a segment takes the assignment to the lane's group with it."""
-        group_bits = ceil_log2(self.groups)
-        for number, assign in enumerate(self.assign):
-            m.d.comb += [
-                assign.valid.eq(assigning & (order.lane[:group_bits] == number)),
-                assign.payload.lane.eq(order.lane[group_bits:]),
-                assign.payload.slot.eq(order.slot),
-                assign.payload.x.eq(order.x),
-            ]
-
     def _headers(self, m: Module, order: Signal, section: Signal, taken: Signal) -> None:
         """Both headers pass through one shift register, words entering at the top."""
         config = self.config
@@ -227,26 +245,38 @@ class Loader(wiring.Component):
             self.block_header.eq(header[bits - block_bits:][:8 * BLOCK_HEADER.itemsize]),
         ]
 
-    def _rounds(self, m: Module, order: Signal, closing: Signal) -> None:
-        header = self.block_header
-        with m.If(self.rounds.ready):
-            m.d.sync += self.rounds.valid.eq(0)
-        with m.If(closing):
+    def _items(self, m: Module, order: Signal, base: Signal, widest: Signal, assigning: Signal, closing: Signal) -> None:
+        """The first word of a segment takes the assignment of its feature with it."""
+        bank, assignment, round_ = Signal(), Signal(Assignment(self.config)), Signal(Round(self.config))
+        m.d.comb += [
+            assignment.feature.x.eq(order.x),
+            assignment.feature.last_word.eq(base + order.words - 1),
+            assignment.table.eq(Cat(order.slot, bank)),
+            round_.turns.eq(order.words),
+            round_.outputs.eq(self.block_header.outputs),
+            round_.words.eq(widest),
+            round_.sweep.eq(order.sweep),
+            round_.silent.eq(0),
+            self.item_en.eq(assigning | closing),
+            self.item.closes.eq(closing),
+            self.item.of.eq(Mux(closing, round_.as_value(), assignment.as_value())),
+        ]
+        with m.If(closing & order.sweep):
+            m.d.sync += bank.eq(~bank)
+        bank_words = words(MAX_CLASSES * MAX_LEVELS * ENTRY_BITS // 8, self.config.bus_bytes)
+        m.d.comb += self.table_address.eq(Cat(self.address[:ceil_log2(bank_words)], bank))
+
+    def _emission(self, m: Module, begin: Value) -> None:
+        header, emission = self.block_header, self.emission
+        with m.If(begin):
             m.d.sync += [
-                self.rounds.valid.eq(1),
-                self.rounds.payload.turns.eq(order.words),
-                self.rounds.payload.outputs.eq(header.outputs),
-                self.rounds.payload.sweep.eq(order.sweep),
+                emission.shift.eq(header.shift),
+                emission.layer_end.eq((header.flags & BlockFlag.LAST) != 0),
+                emission.final.eq((header.flags & BlockFlag.FINAL) != 0),
+                emission.relu.eq((header.flags & BlockFlag.RELU) != 0),
+                emission.raw.eq((header.flags & BlockFlag.RAW) != 0),
+                emission.wide_bias.eq((header.flags & BlockFlag.WIDE_BIAS) != 0),
+                emission.shared_mul.eq((header.flags & BlockFlag.SHARED_MUL) != 0),
+                emission.table.eq((header.flags & BlockFlag.TABLE) != 0),
+                emission.mul.eq(header.mul),
             ]
-            with m.If(order.sweep):
-                m.d.sync += [
-                    self.emission.shift.eq(header.shift),
-                    self.emission.layer_end.eq((header.flags & BlockFlag.LAST) != 0),
-                    self.emission.final.eq((header.flags & BlockFlag.FINAL) != 0),
-                    self.emission.relu.eq((header.flags & BlockFlag.RELU) != 0),
-                    self.emission.raw.eq((header.flags & BlockFlag.RAW) != 0),
-                    self.emission.wide_bias.eq((header.flags & BlockFlag.WIDE_BIAS) != 0),
-                    self.emission.shared_mul.eq((header.flags & BlockFlag.SHARED_MUL) != 0),
-                    self.emission.table.eq((header.flags & BlockFlag.TABLE) != 0),
-                    self.emission.mul.eq(header.mul),
-                ]

@@ -35,7 +35,6 @@ class Destination(data.StructLayout):
         super().__init__({
             "kind": OrderKind,
             "words": WORDS_BITS,
-            "lane": ceil_log2(config.lanes),
             "slot": ceil_log2(MAX_CLASSES),
             "x": signed(8),
             "sweep": 1,

@@ -1,22 +1,34 @@
 """RoundControl: the beat to which all lanes decode."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from permfc.config import EngineConfig
 
 from .index_decoder import DecodeControl
+from .lane import buffer_word
 
 
 SHORTEST = 4  # turns of a round: what is taken at its beginning has been taken when the next one begins to load
 
 
 class Round(data.StructLayout):
-    """A round of ``turns`` turns in a block of ``outputs`` outputs. In a ``sweep`` the sums leave, or vanish if it is ``silent``."""
+    """A round of ``turns`` turns in a block of ``outputs`` outputs, whose segments take ``words`` of the buffers.
+
+    In a ``sweep`` the sums leave, or vanish if it is ``silent``.
+    """
 
     def __init__(self, config: EngineConfig) -> None:
-        super().__init__({"turns": range(config.block_outputs // 2 + 1), "outputs": range(config.block_outputs + 1), "sweep": 1, "silent": 1})
+        super().__init__({
+            "turns": range(config.block_outputs // 2 + 1), "outputs": range(config.block_outputs + 1), "words": segment_words(config),
+            "sweep": 1, "silent": 1,
+        })
+
+
+def segment_words(config: EngineConfig) -> Shape:
+    """Shape of the bus words of a segment."""
+    return unsigned((config.segment_bytes // config.bus_bytes).bit_length())
 
 
 class OutputTag(data.Struct):
@@ -36,12 +48,12 @@ class RoundControl(wiring.Component):
     Members
     -------
     rounds : In(stream of Round)
-        A complete round; accepted once the halves of the segment buffers have changed.
+        A complete round.
     control : Out(DecodeControl)
     tag : Out(OutputTag)
         Of the stream in stage 1.
-    fill_half : Out(1)
-        Half of the segment buffers for the next round.
+    freed_en, freed : Out
+        So many words of the segment buffers are free again.
     fill_go : Out(1)
         The lanes have taken what they had for the round that was started last.
     decoding : Out(1)
@@ -53,7 +65,8 @@ class RoundControl(wiring.Component):
             "rounds": In(stream.Signature(Round(config))),
             "control": Out(DecodeControl),
             "tag": Out(OutputTag),
-            "fill_half": Out(1),
+            "freed_en": Out(1),
+            "freed": Out(segment_words(config)),
             "fill_go": Out(1, init=1),
             "decoding": Out(1),
         })
@@ -62,19 +75,19 @@ class RoundControl(wiring.Component):
         m = Module()
         odd = Signal()  # second cycle of a turn
         load, fill, zero = Signal(), Signal(), Signal()  # kind of turn
-        half = Signal()  # half of the round that was started last
         m.d.sync += odd.eq(~odd)
         with m.If(odd):
             m.d.sync += [fill.eq(load), zero.eq(fill)]
         current = Signal(Round(self.config))
         with m.If(self.rounds.valid & self.rounds.ready):
             m.d.sync += current.eq(self.rounds.payload)
-        self._start(m, odd, load, half)
+        self._start(m, odd, load)
         self._tag(m, current, zero & odd)
-        self._control(m, current, odd, load, fill, zero, half)
+        self._control(m, current, odd, load, fill, zero)
+        self._free(m, current)
         return m
 
-    def _start(self, m: Module, odd: Signal, load: Signal, half: Signal) -> None:
+    def _start(self, m: Module, odd: Signal, load: Signal) -> None:
         """``left`` counts the turns to the end of the round that was started last, this turn included."""
         turns = Signal(range(self.config.block_outputs // 2 + 4))
         left = Signal.like(turns)
@@ -88,9 +101,9 @@ class RoundControl(wiring.Component):
         with m.If(odd):
             m.d.sync += load.eq(0)
             with m.If(self.rounds.valid & ~load & soon):
-                m.d.sync += [load.eq(1), half.eq(self.fill_half)]
+                m.d.sync += load.eq(1)
             with m.If(load):
-                m.d.sync += [left.eq(turns + 2), self.fill_half.eq(~self.fill_half)]
+                m.d.sync += left.eq(turns + 2)
             with m.Elif(left != 0):
                 m.d.sync += left.eq(left - 1)
 
@@ -102,11 +115,14 @@ class RoundControl(wiring.Component):
             m.d.sync += remaining.eq(remaining - 1)
         m.d.comb += [self.tag.valid.eq(remaining != 0), self.tag.end.eq(remaining == 1)]
 
-    def _control(self, m: Module, current: Signal, odd: Signal, load: Signal, fill: Signal, zero: Signal, half: Signal) -> None:
+    def _control(self, m: Module, current: Signal, odd: Signal, load: Signal, fill: Signal, zero: Signal) -> None:
         """The stream that is in stage 1 now is in stage 2 one cycle later. All lanes listen, so every bit is a register."""
         control = self.control
         swapped, begun, sweeping = Signal(), Signal(), Signal()
-        m.d.comb += [control.odd.eq(odd), control.load.eq(load), control.half.eq(half)]
+        base = Signal(buffer_word(self.config))
+        with m.If(self.rounds.valid & self.rounds.ready):
+            m.d.sync += base.eq(base + self.rounds.payload.words)
+        m.d.comb += [control.odd.eq(odd), control.load.eq(load), control.base.eq(base)]
         m.d.sync += [
             control.swap.eq(zero & ~odd),
             control.sweep.eq(current.sweep),
@@ -123,3 +139,9 @@ class RoundControl(wiring.Component):
             m.d.sync += [sweeping.eq(current.sweep), self.fill_go.eq(1)]
         with m.If(load):
             m.d.sync += self.fill_go.eq(0)
+
+    def _free(self, m: Module, current: Signal) -> None:
+        """The words of a round, when the next one's features are in use."""
+        m.d.comb += self.freed_en.eq(self.control.take)
+        with m.If(self.control.take):
+            m.d.sync += self.freed.eq(current.words)

@@ -22,10 +22,8 @@ INFO_UNITS = 4  # room for a class's, a power of two; three are used
 class SegmentFetcher(wiring.Component):
     """Walks the active features once a block: each gets a lane of the current round and an order for its segment.
 
-    A round is closed when the next feature finds no lane free, or the list ends. The block's parameters are ordered after its
-    second round, when the lanes have enough to do, or before its last if that comes earlier; a layer's function table comes
-    behind those of its first block. Four cycles a
-    feature, which a round of more than ``4 * lanes`` outputs hides; none for the features of an empty class that comes last.
+    A round is closed when the next feature finds no lane free, or the list ends. Then come the block's parameters, a layer's function table behind
+    those of its first block, and the block's sweep. Two cycles a feature; none for the features of an empty class that comes last.
 
     Members
     -------
@@ -83,8 +81,7 @@ class SegmentFetcher(wiring.Component):
         self._lane = Signal(range(config.lanes + 1))  # lanes of this round in use
         self._turns = Signal.like(self._info.turns)  # of this round
         self._unit = Signal(range(MAX_CLASSES * INFO_UNITS))  # of the class infos, to be read next
-        self._rounds = Signal(2)    # closed so far, up to 2
-        self._parameters_out, self._exhausted = Signal(), Signal()
+        self._exhausted = Signal()
 
     @property
     def _words(self) -> Value:
@@ -105,21 +102,20 @@ class SegmentFetcher(wiring.Component):
             self.entry_address.eq(self._position),
             self.orders.payload.address.eq(self._info.base + self._offset),
             self.orders.payload.joins.eq(self._adjoining & (self._second | (self._feature.index == self._neighbour))),
-            destination.lane.eq(self._lane),
             destination.slot.eq(self._slot + self._second),
             destination.x.eq(self._feature.x),
         ]
         m.d.sync += self.malformed.eq(0)
         with m.FSM():
             with m.State("Idle"):
-                begun = (self._position, self._slot, self._unit, self._lane, self._turns, self._rounds, self._parameters_out, self._exhausted, self._second, self._begun)
-                m.d.sync += [signal.eq(0) for signal in begun]
+                counters = (self._position, self._slot, self._unit, self._lane, self._turns)
+                m.d.sync += [signal.eq(0) for signal in (*counters, self._exhausted, self._second, self._begun)]
                 with m.If(self.go):
                     m.next = "Read Class"
             self._read_class(m)
             self._locate_feature(m)
             self._close_round(m)
-            self._order_parameters(m)
+            self._end_block(m)
         return m
 
     def _send(self, m: Module, kind: OrderKind, count: object, following: str) -> None:
@@ -205,52 +201,33 @@ class SegmentFetcher(wiring.Component):
             self._take_feature(m)
 
     def _close_round(self, m: Module) -> None:
-        """A round takes as long as the slowest of its classes. The block's sweep comes last, when its parameters are on the way."""
-        rounds, exhausted = self._rounds, self._exhausted
+        """A round takes as long as the slowest of its classes."""
         with m.State("Close"):
             with m.If(self._lane == 0):
-                m.next = "Sweep"
+                m.next = "Biases"
             with m.Else():
                 self._send(m, OrderKind.ROUND, self._turns, "Segment")
                 with m.If(self.orders.ready):
-                    m.d.sync += [self._lane.eq(0), self._turns.eq(0), rounds.eq(Mux(rounds[1], 2, rounds + 1))]
-                    with m.If(exhausted):
-                        m.next = "Sweep"
-                    with m.Elif((rounds == 1) & ~self._parameters_out):
+                    m.d.sync += [self._lane.eq(0), self._turns.eq(0)]
+                    with m.If(self._exhausted):
                         m.next = "Biases"
-        with m.State("Sweep"):
-            with m.If(~self._parameters_out):
-                m.next = "Biases"
-            with m.Else():
-                m.d.comb += self.orders.payload.destination.sweep.eq(1)
-                self._send(m, OrderKind.ROUND, (self.block_header.outputs + 1) >> 1, "Idle")
-                m.d.comb += self.done.eq(self.orders.ready)
 
-    def _order_parameters(self, m: Module) -> None:
+    def _end_block(self, m: Module) -> None:
         """Biases, multipliers unless the block's rows share one, and the function table at a layer's first block."""
-        destination, flags = self.orders.payload.destination, self.block_header.flags
-        stored = (flags & BlockFlag.SHARED_MUL) == 0
+        block = self.block_header
+        stored = (block.flags & BlockFlag.SHARED_MUL) == 0
         with m.State("Biases"):
-            m.d.sync += [self._parameters_out.eq(1), self._adjoining.eq(0)]
             self._send(m, OrderKind.BIASES, self.parameter_words, "Multipliers")
+            with m.If(self.orders.ready & ~stored):
+                m.next = "Function"
         with m.State("Multipliers"):
-            m.d.comb += [self.orders.valid.eq(stored), destination.kind.eq(OrderKind.MULTIPLIERS), destination.words.eq(self.parameter_words)]
-            with m.If(self.orders.ready | ~stored):
-                self._resume(m)
-                if self.config.tables:
-                    with m.If(((flags & BlockFlag.TABLE) != 0) & ((flags & BlockFlag.FIRST) != 0)):
-                        m.next = "Function"
-        if self.config.tables:
-            with m.State("Function"):
-                m.d.comb += [
-                    self.orders.valid.eq(1), destination.kind.eq(OrderKind.FUNCTION),
-                    destination.words.eq(words(TABLE_BYTES, self.config.bus_bytes)),
-                ]
-                with m.If(self.orders.ready):
-                    self._resume(m)
-
-    def _resume(self, m: Module) -> None:
-        """With the feature that found no lane free, or with the end of the last round."""
-        m.next = "Segment"
-        with m.If(self._exhausted):
+            self._send(m, OrderKind.MULTIPLIERS, self.parameter_words, "Function")
+        with m.State("Function"):
             m.next = "Sweep"
+            if self.config.tables:
+                with m.If(((block.flags & BlockFlag.TABLE) != 0) & ((block.flags & BlockFlag.FIRST) != 0)):
+                    m.next = "Function"
+                    self._send(m, OrderKind.FUNCTION, words(TABLE_BYTES, self.config.bus_bytes), "Sweep")
+        with m.State("Sweep"):
+            m.d.comb += [self.orders.payload.destination.sweep.eq(1), self.done.eq(self.orders.ready)]
+            self._send(m, OrderKind.ROUND, (block.outputs + 1) >> 1, "Idle")
