@@ -71,6 +71,7 @@ class SegmentFetcher(wiring.Component):
         self._info = Signal(CLASS_INFO_LAYOUT, reset_less=True)  # of the class in ``_slot``
         self._position = Signal.like(self.entry_address)
         self._feature = Signal(Activation(config), reset_less=True)
+        self._upcoming, self._taken = Signal(Activation(config), reset_less=True), Signal()  # block RAM is slow to answer
         self._segment = Signal(len(self._feature.index) + 1, reset_less=True)  # number in the class's numbering: two segments a dense8 feature
         self._second = Signal()     # half of a dense8 feature
         self._valid, self._belongs = Signal(), Signal()  # there is a feature; it is of this class
@@ -105,12 +106,15 @@ class SegmentFetcher(wiring.Component):
             destination.slot.eq(self._slot + self._second),
             destination.x.eq(self._feature.x),
         ]
-        m.d.sync += self.malformed.eq(0)
+        m.d.sync += [self.malformed.eq(0), self._taken.eq(0)]
+        with m.If(self._taken):  # what was asked for before is there, and what comes behind it is asked for
+            m.d.sync += [self._upcoming.eq(self.entry), self._position.eq(self._position + 1)]
         with m.FSM():
             with m.State("Idle"):
                 counters = (self._position, self._slot, self._unit, self._lane, self._turns)
                 m.d.sync += [signal.eq(0) for signal in (*counters, self._exhausted, self._second, self._begun)]
                 with m.If(self.go):
+                    m.d.sync += self._taken.eq(1)
                     m.next = "Read Class"
             self._read_class(m)
             self._locate_feature(m)
@@ -149,12 +153,11 @@ class SegmentFetcher(wiring.Component):
         return Mux(self._pair, index << 1, index)
 
     def _take_feature(self, m: Module) -> None:
-        """The entry at ``_position``, which was asked for in the cycle before."""
         m.d.sync += [
-            self._feature.eq(self.entry),
-            self._segment.eq(self._numbered(self.entry.index)),
-            self._valid.eq(self._position != self.active),
-            self._position.eq(self._position + 1),
+            self._feature.eq(self._upcoming),
+            self._segment.eq(self._numbered(self._upcoming.index)),
+            self._valid.eq(self._position <= self.active),
+            self._taken.eq(1),
         ]
 
     def _locate_feature(self, m: Module) -> None:
