@@ -1,176 +1,173 @@
-"""RoundControl, IndexDecoder and Lane: segments of the packer's code come out as level numbers and products, output after output."""
+"""IndexDecoder and Lane: segments of the packer's code come out as levels at their places, and as sums of products."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
-from amaranth.hdl import Elaboratable, Module, Mux, Signal
+import pytest
+from amaranth.hdl import Elaboratable, Module, Signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw_bench import run_bench, wait
-from hw_rounds import LONG_CODE, SIZES, CodedSegment, collect, put_round, random_segment, table_bank_is_free
+from hw_bench import run_bench
+from hw_rounds import (
+    CodedSegment,
+    LaneDriver,
+    LanePorts,
+    LaneRound,
+    coded_class,
+    collect,
+    gapless_turns,
+    long_codewords,
+    random_activation,
+    random_block,
+    random_class,
+    round_is_over,
+    swept_sums,
+)
 from permfc.config import EngineConfig
+from permfc.format import MAX_SPARSE_LEVELS
+from permfc.network.segments import Kind, Segments
+from permfc.network.sparse import most_rice
 from permfc_hw.index_decoder import IndexDecoder
 from permfc_hw.lane import Lane
 from permfc_hw.memory import WideMemory
 from permfc_hw.round_control import RoundControl
 
 seeds = st.integers(0, 2**32 - 1)
-bus_widths = st.sampled_from([16, 32, 64, 128])
-LATE = (0, 0, 0, 1, 2, 3, 30)  # cycles that a complete round waits before it is handed over
-
-
-def small_config(bus_bits: int, levels: int = 16) -> EngineConfig:
-    return EngineConfig(lanes=4, bus_bits=bus_bits, block_outputs=128, features=16, levels=levels)
-
-
-def turns(outputs: int) -> int:
-    """Turns of two cycles from a round's first output to that of the next, when that one is not late."""
-    return max(2, -(-outputs // 2)) + 1
-
-
-class TestRoundControl:
-    """The beat itself."""
-
-    def test_rounds_follow_each_other_without_a_gap(self):
-        control = RoundControl(small_config(32))
-        rng = np.random.default_rng(1)
-        sizes = [*SIZES, 127, 128, *rng.choice(SIZES, 20).tolist()]
-        starts = []
-
-        async def feed(ctx) -> None:
-            for outputs in sizes:
-                await put_round(ctx, control, outputs, 0, 0)
-
-        async def watch(ctx) -> None:
-            cycle, before = 0, 0
-            while len(starts) < len(sizes):
-                _, _, valid, end = await ctx.tick().sample(control.tag.valid, control.tag.end)
-                cycle += 1
-                if valid and not before:
-                    starts.append(cycle)
-                before = valid and not end
-
-        run_bench(control, feed, watch)
-        assert np.diff(starts).tolist() == [2 * turns(outputs) for outputs in sizes[:-1]]
-
-    @given(seeds)
-    @settings(max_examples=10, deadline=None)
-    def test_tags_tell_the_place_of_each_output(self, seed):
-        control = RoundControl(small_config(32))
-        rng = np.random.default_rng(seed)
-        rounds = [(int(rng.choice(SIZES)), int(rng.integers(2)), int(rng.integers(2)), int(rng.choice(LATE))) for _ in range(12)]
-        tags = []
-
-        async def feed(ctx) -> None:
-            for outputs, first, last, late in rounds:
-                await wait(ctx, late)
-                half = ctx.get(control.fill_half)
-                await put_round(ctx, control, outputs, first, last)
-                assert ctx.get(control.fill_half) != half
-                assert ctx.get(control.decoding)
-
-        async def watch(ctx) -> None:
-            expected = sum(outputs for outputs, *_ in rounds)
-            while len(tags) < expected:
-                _, _, tag, odd = await ctx.tick().sample(control.tag, control.control.odd)
-                if tag.valid:
-                    tags.append((tag.first, tag.last, tag.end, odd))
-            while ctx.get(control.decoding):
-                _, _, tag = await ctx.tick().sample(control.tag)
-                assert not tag.valid
-
-        run_bench(control, feed, watch)
-        assert tags == [(first, last, output == outputs - 1, output % 2) for outputs, first, last, _ in rounds for output in range(outputs)]
-
-    def test_without_rounds_nothing_happens(self):
-        control = RoundControl(small_config(32))
-
-        async def bench(ctx) -> None:
-            for _ in range(40):
-                await ctx.tick()
-                assert ctx.get(control.fill_go) and not ctx.get(control.tag.valid) and not ctx.get(control.decoding)
-
-        run_bench(control, bench)
+configs = st.sampled_from([
+    # The smallest buffer, one that many segments fit in, and one in which streams are too long for a place to have a bit to spare.
+    EngineConfig(lanes=4, bus_bits=bus_bits, block_outputs=block_outputs, features=16)
+    for bus_bits, block_outputs in ((16, 16), (128, 16), (32, 128), (128, 128), (16, 128), (64, 256))])
+RING = EngineConfig(lanes=4, bus_bits=32, block_outputs=128, features=16)
 
 
 class BufferedDecoder(Elaboratable):
-    """IndexDecoder with its surroundings: the beat, a segment buffer that answers one cycle after the address, and a level table."""
-
-    latency = IndexDecoder.latency + 1
+    """IndexDecoder with its surroundings: the beat, a segment buffer that answers one cycle after the address, and the choice of banks."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self.half_words = config.segment_bytes // config.bus_bytes
         self.control = RoundControl(config)
+        self.ports = LanePorts(config, 1)
         self.buffer = WideMemory(word_bits=config.bus_bits, unit_bits=8, units=2 * config.segment_bytes)
-        self.decoder = IndexDecoder(segment_bytes=config.segment_bytes, word_bytes=config.bus_bytes)
-        self.number = Signal(5)  # of an entry of the level table; 16 for the zeros of a run
+        self.decoder = IndexDecoder(buffer_bytes=2 * config.segment_bytes, word_bytes=config.bus_bytes, block_outputs=config.block_outputs)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.control, m.submodules.buffer, m.submodules.decoder = self.control, self.buffer, self.decoder
-        level = Signal.like(self.decoder.level)
+        m.submodules.control, m.submodules.buffer, m.submodules.decoder = control, buffer, decoder = self.control, self.buffer, self.decoder
+        ports, filled, last_word = self.ports, Signal(), Signal.like(decoder.last_word)
+        with m.If(control.control.swap):
+            m.d.sync += [decoder.bank.eq(decoder.bank ^ filled), filled.eq(0)]
+        with m.If(ports.entry_en):
+            m.d.sync += filled.eq(1)
+        with m.If(ports.feature_en):
+            m.d.sync += last_word.eq(ports.feature.last_word)
         m.d.comb += [
-            self.decoder.control.eq(self.control.control),
-            self.buffer.read_address.eq(self.decoder.address),
-            self.decoder.byte.eq(self.buffer.read_data),
-            self.number.eq(Mux(self.decoder.running, 16, level)),
+            decoder.control.eq(control.control), decoder.code_en.eq(ports.entry_en), decoder.code.eq(ports.entry.code),
+            decoder.byte.eq(buffer.read_data), decoder.last_word.eq(last_word), buffer.read_address.eq(decoder.address),
+            buffer.write_en.eq(ports.word_en), buffer.write_address.eq(ports.word), buffer.write_data.eq(ports.word_data),
         ]
-        m.d.sync += level.eq(self.decoder.level)
         return m
 
-    async def fill(self, ctx, segment: CodedSegment, bus_bits: int) -> None:
-        """A segment and its code for the next round."""
-        half = ctx.get(self.control.fill_half)
-        words = segment.words(bus_bits)
-        ctx.set(self.buffer.write_en, 1)
-        for number, word in enumerate(words):
-            ctx.set(self.buffer.write_address, half * self.half_words + number)
-            ctx.set(self.buffer.write_data, word)
-            await ctx.tick()
-        ctx.set(self.buffer.write_en, 0)
-        ctx.set(self.decoder.last_word, len(words) - 1)
-        await table_bank_is_free(ctx, self.control)
-        ctx.set(self.decoder.code_en, 1)
-        ctx.set(self.decoder.code_bank, half)
-        for number, aux in enumerate(segment.table["aux"].tolist()):
-            ctx.set(self.decoder.code, {"number": number, "aux": aux})
-            await ctx.tick()
-        ctx.set(self.decoder.code_en, 0)
+    async def codewords(self, ctx, count: int) -> list[list[tuple[int, int, int, int]]]:
+        """Of ``count`` rounds, of which another one follows, each codeword's stream, turn, place and level number."""
+        control, decoder = self.control.control, self.decoder
+        rounds, begun, cycle = [], [0, 0], 0  # cycles of the round
+        while len(rounds) <= count:
+            _, _, begin, past, place, level = await ctx.tick().sample(control.begin, decoder.past, decoder.place, decoder.level)
+            cycle += 1
+            if begun == [0, 1]:  # stage 3 said so for the even outputs: now they are in stage 4, and the first codeword comes two cycles later
+                rounds.append([])
+                cycle = 0
+            if rounds and not past:
+                rounds[-1].append((cycle % 2, cycle // 2 - 1, place, level))
+            begun = [begun[1], begin]
+        return rounds[:count]
+
+
+def check_codewords(round_: LaneRound, codewords: list[tuple[int, int, int, int]]) -> None:
+    """Levels are at their outputs, zero where no codeword is; none comes after the round's turns, and streams go forwards."""
+    weights = np.zeros(round_.outputs, dtype=int)
+    for stream in (0, 1):
+        outputs = (round_.outputs + 1 - stream) // 2
+        places = [place for parity, _, place, _ in codewords if parity == stream]
+        assert places == sorted(set(places), reverse=True) and all(place < outputs for place in places)
+    segment, turns = round_.segments.get(0), round_.payload(8)["turns"]
+    for stream, turn, place, level in codewords:
+        outputs = (round_.outputs + 1 - stream) // 2
+        weights[2 * (outputs - 1 - place) + stream] = segment.table["level"][level] if segment else 1
+        assert turn < turns or not segment or segment.table["level"][level] == 0
+    if segment is None:
+        assert [turn for _, turn, _, _ in codewords] == [output // 2 for output in range(round_.outputs)]
+    assert weights.tolist() == (segment.weights.tolist() if segment else [1] * round_.outputs)
+
+
+def decode(config: EngineConfig, rounds: list[LaneRound], seed: int | None = None) -> list[list[tuple[int, int, int, int]]]:
+    """The codewords of every round."""
+    box = BufferedDecoder(config)
+    driver = LaneDriver(config, box.ports, box.control, [*rounds, LaneRound(1, sweep=True)], seed)
+    found = []
+
+    async def check(ctx) -> None:
+        found.extend(await box.codewords(ctx, len(rounds)))
+
+    run_bench(box, driver.loader.load, driver.feed, check, background=[driver.loader.watch])
+    return found
+
+
+def one_segment(segments: Segments, config: EngineConfig = RING) -> LaneRound:
+    return LaneRound(segments.outputs, {0: coded_class(segments, config.bus_bits)[0][0].of(1)})
 
 
 class TestIndexDecoder:
-    """Entries of the level table."""
+    """Entries of the level table, each at its place."""
 
-    @given(seeds, bus_widths, st.booleans())
-    @settings(max_examples=12, deadline=None)
-    def test_decodes_what_the_packer_coded(self, seed, bus_bits, punctual):
+    @given(seeds, configs, st.booleans())
+    @settings(max_examples=15, deadline=None)
+    def test_decodes_what_the_packer_coded(self, seed, config, punctual):
         rng = np.random.default_rng(seed)
-        box = BufferedDecoder(small_config(bus_bits))
-        sizes = [*rng.choice(SIZES, 9).tolist(), sum(LONG_CODE), 128]
-        rng.shuffle(sizes)
-        segments = [random_segment(rng, outputs, bus_bits) for outputs in sizes]
+        rounds = sum((random_block(rng, config, 1) for _ in range(4)), [])
+        for round_, codewords in zip(rounds, decode(config, rounds, None if punctual else seed), strict=True):
+            check_codewords(round_, codewords)
 
-        async def feed(ctx) -> None:
-            for segment in segments:
-                await box.fill(ctx, segment, bus_bits)
-                await wait(ctx, 0 if punctual else int(rng.choice(LATE)))
-                await put_round(ctx, box.control, len(segment.weights), 0, 0)
+    def test_codewords_of_all_lengths(self):
+        rng = np.random.default_rng(3)
+        rounds = [one_segment(long_codewords(rng, 1)) for _ in range(3)]
+        for round_, codewords in zip(rounds, decode(RING, rounds), strict=True):
+            assert len(set(round_.segments[0].table["aux"][:7].tolist())) == 7
+            check_codewords(round_, codewords)
 
-        async def check(ctx) -> None:
-            found = await collect(ctx, box.control, box.number, box.latency, len(segments))
-            for numbers, segment in zip(found, segments, strict=True):
-                levels = [*segment.table["level"].tolist(), 0]
-                assert [levels[number] for number in numbers] == segment.weights.tolist()
+    @pytest.mark.parametrize("levels", range(1, MAX_SPARSE_LEVELS + 1))
+    def test_every_code_of_a_sparse_class(self, levels):
+        """A codeword takes a turn, whatever number of zeros it stands for."""
+        rng = np.random.default_rng(levels)
+        rounds = []
+        for rice in range(most_rice(levels) + 1):
+            nonzero = rng.random(128) < 1 / (1 + 2**rice)
+            indices = np.where(nonzero, rng.integers(1, levels + 1, 128), 0).astype(np.uint8)
+            rounds.append(one_segment(Segments.sparse(0, np.array([-128, 127, -1, 64], dtype=np.int8)[:levels], indices[None], rice=rice)))
+        for round_, codewords in zip(rounds, decode(RING, rounds), strict=True):
+            check_codewords(round_, codewords)
+            assert max(turn for _, turn, _, level in codewords if level >= 4) + 1 == round_.segments[0].turns
 
-        run_bench(box, feed, check)
+    def test_zeros_at_the_end_are_not_waited_for(self):
+        """The round of a segment with one nonzero weight is over after the fewest turns, and the next one is decoded from its first bit."""
+        indices = np.zeros((1, 128), dtype=np.uint8)
+        indices[0, 5] = 1
+        short = one_segment(Segments.sparse(0, np.array([7], dtype=np.int8), indices, rice=0))
+        full = one_segment(Segments.sparse(0, np.array([9, -9], dtype=np.int8), 1 + indices, rice=0))
+        rounds = [short, short, full, short, full]
+        for round_, codewords in zip(rounds, decode(RING, rounds), strict=True):
+            check_codewords(round_, codewords)
+            assert len(codewords) == (128 if round_ is full else 2 * 4) or round_.segments[0].table is not short.segments[0].table
 
 
 class PacedLanes(Elaboratable):
-    """Lanes on one beat. They share what comes from the loader but for the enables."""
+    """Lanes on one beat."""
 
     def __init__(self, config: EngineConfig, count: int) -> None:
         self.control = RoundControl(config)
+        self.ports = LanePorts(config, count)
         self.lanes = [Lane(config) for _ in range(count)]
 
     def elaborate(self, platform: object) -> Module:
@@ -178,59 +175,117 @@ class PacedLanes(Elaboratable):
         m.submodules.control = self.control
         for number, lane in enumerate(self.lanes):
             m.submodules[f"lane{number}"] = lane
+            self.ports.connect(m, number, lane)
             m.d.comb += lane.control.eq(self.control.control)
         return m
 
 
-async def fill_lane(ctx, lane: Lane, control: RoundControl, segment: CodedSegment, bus_bits: int) -> None:
-    """A feature for the next round."""
-    half = ctx.get(control.fill_half)
-    words = segment.words(bus_bits)
-    ctx.set(lane.word_en, 1)
-    for number, word in enumerate(words):
-        ctx.set(lane.word, {"half": half, "last": number == len(words) - 1, "word": number})
-        ctx.set(lane.word_data, word)
-        await ctx.tick()
-    ctx.set(lane.word_en, 0)
-    ctx.set(lane.word, {"half": half, "last": 1, "word": 0})  # another lane's
-    await table_bank_is_free(ctx, control)
-    ctx.set(lane.fill_en, 1)
-    for number, (level, aux) in enumerate(segment.table.tolist()):
-        ctx.set(lane.fill, {"code": {"number": number, "aux": aux}, "product": level * segment.x, "bank": half})
-        await ctx.tick()
-    ctx.set(lane.fill_en, 0)
+def check_sums(config: EngineConfig, rounds: list[LaneRound], count: int, seed: int | None = None) -> list[int]:
+    """Lanes show the right sums in every sweep. Cycles from each round's beginning to the next one's."""
+    box = PacedLanes(config, count)
+    driver = LaneDriver(config, box.ports, box.control, rounds, seed)
+    taken = []
+
+    def checker(number: int):
+        expected = swept_sums(rounds, number)
+
+        async def check(ctx) -> None:
+            assert await collect(ctx, box.control, box.lanes[number].sum, Lane.latency, len(expected)) == expected
+        return check
+
+    async def clock(ctx) -> None:
+        cycle = 0
+        while True:
+            _, _, take = await ctx.tick().sample(box.control.control.take)
+            cycle += 1
+            if take:
+                taken.append(cycle)
+
+    async def drain(ctx) -> None:
+        while len(taken) < len(rounds):
+            await ctx.tick()
+        await round_is_over(ctx, box.control)
+        assert driver.loader.space + rounds[-1].words(config.bus_bits) == driver.loader.size
+
+    run_bench(box, driver.loader.load, driver.feed, drain, *(checker(lane) for lane in range(count)), background=[driver.loader.watch, clock])
+    return np.diff(taken).tolist()
+
+
+def prefix_features(rng: np.random.Generator, outputs: int, count: int) -> list[CodedSegment]:
+    """Segments of a class each."""
+    return [random_class(rng, outputs, RING.bus_bits, Kind.PREFIX)[0][0].of(random_activation(rng)) for _ in range(count)]
 
 
 class TestLane:
-    """Products."""
+    """Sums of products."""
 
-    @given(seeds, bus_widths, st.sampled_from([8, 16]))
-    @settings(max_examples=8, deadline=None)
-    def test_products_of_lanes_in_step(self, seed, bus_bits, levels):
-        """Each round fills some of the lanes; the others contribute zeros, whatever they did before."""
+    @given(seeds, configs, st.booleans())
+    @settings(max_examples=12, deadline=None)
+    def test_sums_of_lanes_in_step(self, seed, config, punctual):
+        """Each round has features for some of the lanes; the others add zeros, whatever they did before."""
         rng = np.random.default_rng(seed)
-        config = small_config(bus_bits, levels)
-        box = PacedLanes(config, count=3)
+        rounds = sum((random_block(rng, config, lanes=3) for _ in range(4)), [])
+        rounds.append(LaneRound(rounds[-1].outputs, sweep=True))
+        check_sums(config, rounds, 3, None if punctual else seed)
+
+    def test_tables_and_activations_change_between_two_outputs(self):
+        """All rounds have a table and an activation of their own and follow each other without a gap."""
+        rng = np.random.default_rng(5)
+        rounds = [LaneRound(64, {0: segment}) for segment in prefix_features(rng, 64, 5)]
+        rounds.append(LaneRound(64, sweep=True))
+        assert set(check_sums(RING, rounds, 1)) == {2 * gapless_turns(32)}
+
+    def test_rounds_of_few_turns_follow_each_other(self):
+        """Without a gap even where they take less than the fewest turns, if no table is filled."""
+        rng = np.random.default_rng(6)
+        for outputs in (1, 2, 3, 7, 8):
+            segment = prefix_features(rng, outputs, 1)[0]
+            block = [*(LaneRound(outputs, {0: segment.of(x)}) for x in (-128, 1, 0, 127, 55)), LaneRound(outputs, sweep=True)]
+            assert set(check_sums(RING, 2 * block, 1)[1:]) == {2 * gapless_turns(4)}
+
+    def test_a_sweep_leaves_zeros(self):
+        """A block without features shows zeros, after a silent sweep as after one that was not, and only as many sums as outputs are swept."""
+        segments = prefix_features(np.random.default_rng(7), 64, 1)
+        counted = LaneRound(64, {0: segments[0].of(-128)})
+        sweep, silent = LaneRound(64, sweep=True), LaneRound(64, sweep=True, silent=True)
+        rounds = [counted, counted, sweep, sweep, counted, silent, sweep, counted, sweep]
+        check_sums(RING, rounds, 1)
+        once, none = segments[0].of(-128).products().tolist(), [0] * 64
+        assert swept_sums(rounds, 0) == [[2 * value for value in once], none, none, once]
+
+    def test_a_lane_without_a_feature_keeps_its_table(self):
+        """It adds zeros while others work, and needs no table when its next feature is of the class that it had."""
+        own, other = prefix_features(np.random.default_rng(8), 64, 2)
+        rounds = [LaneRound(64, {0: own, 1: other}), LaneRound(64, {1: own}), LaneRound(64, {1: other}), LaneRound(64, {0: own})]
+        check_sums(RING, [*rounds, LaneRound(64, sweep=True)], 2)
+
+    def test_sums_as_wide_as_they_may_become(self):
+        """Every feature of a layer, with the largest product, in one lane."""
+        config = EngineConfig(lanes=4, bus_bits=32, block_outputs=16, features=16)
+        largest = one_segment(Segments.prefix(0, np.array([-128], dtype=np.int8), np.array([16]), np.zeros((1, 16), dtype=np.uint8))).segments[0]
+        rounds = [*(LaneRound(16, {0: largest.of(-128)}) for _ in range(8)), LaneRound(16, sweep=True)]
+        check_sums(config, rounds, 1)
+        assert swept_sums(rounds, 0) == [[2**17] * 16]
+
+    @pytest.mark.parametrize("kind", [Kind.PREFIX, Kind.SPARSE, Kind.DENSE8])
+    def test_segments_that_wrap_around_the_ring(self, kind):
+        """Segments of all lengths begin and end at every word of the ring in turn."""
+        rng = np.random.default_rng(9)
         rounds = []
-        for outputs in rng.choice(SIZES, 8).tolist():
-            filled = rng.random(len(box.lanes)) < 0.6
-            rounds.append((outputs, [random_segment(rng, outputs, bus_bits, levels) if fill else None for fill in filled]))
+        for outputs in (128, 100, 64, 33):
+            features = sum((random_class(rng, outputs, RING.bus_bits, kind) for _ in range(3)), [])
+            rounds += [LaneRound(outputs, {0: segment.of(random_activation(rng))}) for feature in features for segment in feature]
+            rounds.append(LaneRound(outputs, sweep=True))
+        assert wraps(rounds, RING)["wraps"] and wraps(rounds, RING)["ends"]
+        check_sums(RING, rounds, 1)
 
-        async def feed(ctx) -> None:
-            for outputs, segments in rounds:
-                for lane, segment in zip(box.lanes, segments, strict=True):
-                    if segment is not None:
-                        await fill_lane(ctx, lane, box.control, segment, bus_bits)
-                await table_bank_is_free(ctx, box.control)
-                await wait(ctx, int(rng.choice(LATE)))
-                await put_round(ctx, box.control, outputs, 0, 0)
 
-        def checker(number: int):
-            async def check(ctx) -> None:
-                found = await collect(ctx, box.control, box.lanes[number].product, Lane.latency, len(rounds))
-                segments = [segments[number] for _, segments in rounds]
-                zeros = [[0] * outputs for outputs, _ in rounds]
-                assert found == [zero if segment is None else segment.products() for zero, segment in zip(zeros, segments, strict=True)]
-            return check
-
-        run_bench(box, feed, *(checker(number) for number in range(len(box.lanes))))
+def wraps(rounds: list[LaneRound], config: EngineConfig) -> Counter:
+    """How many rounds' segments wrap around the ring, and how many end exactly at its end."""
+    size, base, found = 2 * config.segment_bytes // config.bus_bytes, 0, Counter()
+    for round_ in rounds:
+        end = base + round_.words(config.bus_bits)
+        found["wraps"] += end > size
+        found["ends"] += end == size
+        base = end % size
+    return found

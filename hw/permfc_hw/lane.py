@@ -10,7 +10,7 @@ from permfc.config import EngineConfig
 from permfc.format import MAX_LEVELS
 
 from .index_decoder import CodeEntry, DecodeControl, IndexDecoder
-from .memory import BLOCK, WideMemory, registered_read
+from .memory import BLOCK, PLAIN, WideMemory, registered_read
 
 PRODUCT = signed(16)  # int8 * int8
 
@@ -119,7 +119,7 @@ class Lane(wiring.Component):
         ]
 
     def _multiply(self, m: Module, level4: Signal, bank: Signal) -> Signal:
-        m.submodules.levels = levels = Memory(shape=signed(8), depth=2 * MAX_LEVELS, init=[], attrs=BLOCK)
+        m.submodules.levels = levels = Memory(shape=signed(8), depth=2 * MAX_LEVELS, init=[], attrs=PLAIN)
         write = levels.write_port()
         m.d.comb += [
             write.en.eq(self.entry_en),
