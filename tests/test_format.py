@@ -17,7 +17,7 @@ NUMPY_TYPES = {"u8": "u1", "i8": "i1", "u16": "<u2", "u32": "<u4"}
 TABLES = {
     "Image header, 32 bytes": fmt.IMAGE_HEADER,
     "Block header, 16 bytes": fmt.BLOCK_HEADER,
-    "Class info, 8 bytes a slot": fmt.CLASS_INFO,
+    "Class info, 12 bytes a slot": fmt.CLASS_INFO,
 }
 
 

@@ -3,117 +3,161 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_bench import LONG_STALLS, SHORT_STALLS, plain, run_bench, stalls, stream_put, strobe, wait
 from permfc.config import EngineConfig
-from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_LEVELS, BlockFlag, words
-from permfc_hw.lane_group import GROUP_LANES
-from permfc_hw.loader import Loader
+from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_CLASSES, MAX_LEVELS, BlockFlag, words
+from permfc_hw.loader import ROUNDS_AHEAD, Loader
 from permfc_hw.orders import OrderKind
 
-LANES = 8
-GROUPS = LANES // GROUP_LANES
+LANES = 4
 FLAGS = {"layer_end": BlockFlag.LAST, "final": BlockFlag.FINAL, "relu": BlockFlag.RELU, "raw": BlockFlag.RAW,
          "wide_bias": BlockFlag.WIDE_BIAS, "shared_mul": BlockFlag.SHARED_MUL, "table": BlockFlag.TABLE}
+TABLE_WORDS = 4  # of a function table; the fewest there are
+
+
+def small_config(bus_bits: int) -> EngineConfig:
+    return EngineConfig(lanes=LANES, bus_bits=bus_bits, block_outputs=64, features=64)
 
 
 @dataclass
 class Program:
     """Orders, their words, and what must come of them."""
 
-    bus_bytes: int
+    config: EngineConfig
     draw: random.Random
     orders: list[dict] = field(default_factory=list)
     words: list[int] = field(default_factory=list)
-    writes: list[tuple] = field(default_factory=list)       # (memory, address, word) or (lane, half, number, last, word)
-    assignments: list[list[dict]] = field(default_factory=lambda: [[] for _ in range(GROUPS)])
-    rounds: list[dict] = field(default_factory=list)
-    emissions: list[dict] = field(default_factory=list)     # of each block
+    writes: list[tuple] = field(default_factory=list)     # (memory, address, word) or (lane, number, word)
+    items: list[dict] = field(default_factory=list)       # for the feeder
+    emissions: list[dict] = field(default_factory=list)   # of each block
     image_header: np.ndarray | None = None
     block_headers: list[np.ndarray] = field(default_factory=list)
+    base: int = 0  # where the round's segments begin
 
-    def order(self, kind: OrderKind, payload: list[int] | int, **fields: int) -> list[int]:
-        """Order ``payload``, or so many random words."""
-        if isinstance(payload, int):
-            payload = [self.draw.getrandbits(8 * self.bus_bytes) for _ in range(payload)]
-        unused = {"lane": self.draw.randrange(LANES), "slot": self.draw.randrange(16), "x": -1, "first": 0, "last": 0}
-        self.orders.append({"kind": kind, "words": len(payload), **unused, **fields})
+    @property
+    def longest(self) -> int:
+        """Words of the longest segment; the buffers hold two of them."""
+        return self.config.segment_bytes // self.config.bus_bytes
+
+    @property
+    def bank(self) -> int:
+        """Of the level tables of the current block."""
+        return (len(self.block_headers) - 1) % 2
+
+    @property
+    def rounds(self) -> int:
+        return sum(item["closes"] for item in self.items)
+
+    def random_words(self, count: int) -> list[int]:
+        return [self.draw.getrandbits(self.config.bus_bits) for _ in range(count)]
+
+    def order(self, kind: OrderKind, payload: list[int], **fields: int) -> list[int]:
+        unused = {"slot": self.draw.randrange(MAX_CLASSES), "x": self.draw.randrange(-128, 128), "sweep": 0}
+        self.orders.append({**unused, "kind": kind, "words": len(payload), **fields})
         self.words += payload
         return payload
 
-    def record(self, dtype: np.dtype) -> tuple[np.ndarray, list[int]]:
-        """A header of random bytes, and its padded words."""
-        stored = self.draw.randbytes(dtype.itemsize)
-        return np.frombuffer(stored, dtype)[0].copy(), self.as_words(stored)
+    def record(self, dtype: np.dtype) -> np.ndarray:
+        """A header of random bytes."""
+        return np.frombuffer(self.draw.randbytes(dtype.itemsize), dtype)[0].copy()
 
-    def as_words(self, stored: bytes) -> list[int]:
-        size = self.bus_bytes
+    def as_words(self, record: np.ndarray) -> list[int]:
+        size, stored = self.config.bus_bytes, record.tobytes()
         return [int.from_bytes(stored[start:start + size], "little") for start in range(0, len(stored), size)]
 
     def add_image_header(self) -> None:
-        self.image_header, stored = self.record(IMAGE_HEADER)
-        self.order(OrderKind.HEADER, stored)
+        self.image_header = self.record(IMAGE_HEADER)
+        self.order(OrderKind.HEADER, self.as_words(self.image_header))
 
     def add_descriptor(self) -> None:
-        header, _ = self.record(BLOCK_HEADER)
-        header["classes"] = self.draw.randint(1, 16)
-        header["outputs"] = self.draw.randint(1, 64)
+        header, size = self.record(BLOCK_HEADER), self.config.bus_bytes
+        classes = header["classes"] = self.draw.randint(1, MAX_CLASSES)
+        header["outputs"] = self.draw.randint(1, self.config.block_outputs)
         self.block_headers.append(header)
-        classes, size = int(header["classes"]), self.bus_bytes
-        infos = [self.draw.getrandbits(8 * size) for _ in range(words(classes * CLASS_INFO.itemsize, size))]
-        tables = [self.draw.getrandbits(8 * size) for _ in range(words(classes * MAX_LEVELS * LEVEL_ENTRY.itemsize, size))]
-        self.order(OrderKind.DESCRIPTOR, [*self.as_words(header.tobytes()), *infos, *tables])
-        self.writes += [("infos", *item) for item in enumerate(infos)] + [("tables", *item) for item in enumerate(tables)]
+        infos = self.random_words(words(int(classes) * CLASS_INFO.itemsize, size))
+        tables = self.random_words(words(int(classes) * MAX_LEVELS * LEVEL_ENTRY.itemsize, size))
+        self.order(OrderKind.DESCRIPTOR, [*self.as_words(header), *infos, *tables])
+        bank = self.bank * words(MAX_CLASSES * MAX_LEVELS * LEVEL_ENTRY.itemsize, size)
+        self.writes += [("infos", *entry) for entry in enumerate(infos)] + [("tables", *entry) for entry in enumerate(tables, bank)]
 
-    def add_segment(self, lane: int) -> None:
-        slot, x, count = self.draw.randrange(16), self.draw.randrange(-128, 128), self.draw.randint(1, 3)
-        payload = self.order(OrderKind.SEGMENT, count, lane=lane, slot=slot, x=x)
-        half = len(self.rounds) % 2
-        self.writes += [(lane, half, number, int(number == count - 1), word) for number, word in enumerate(payload)]
-        self.assignments[lane % GROUPS].append({"lane": lane // GROUPS, "slot": slot, "x": x})
+    def add_round(self, counts: list[int]) -> None:
+        """A segment of so many words for each lane, from the first one on."""
+        for lane, count in enumerate(counts):
+            slot, x = self.draw.randrange(MAX_CLASSES), self.draw.randrange(-128, 128)
+            payload = self.order(OrderKind.SEGMENT, self.random_words(count), slot=slot, x=x)
+            numbers = [(self.base + number) % (2 * self.longest) for number in range(count)]
+            self.writes += [(lane, number, word) for number, word in zip(numbers, payload, strict=True)]
+            self.items.append({"closes": 0, "x": x, "last_word": numbers[-1], "table": self.bank * MAX_CLASSES + slot})
+        self.close(max(counts, default=0), sweep=0)
 
-    def add_parameters(self) -> None:
-        kinds = ((OrderKind.BIASES, "biases"), (OrderKind.MULTIPLIERS, "multipliers"), (OrderKind.FUNCTION, "function"))
-        for kind, name in kinds:
-            payload = self.order(kind, self.draw.randint(1, 4))
-            self.writes += [(name, *item) for item in enumerate(payload)]
+    def close(self, widest: int, sweep: int) -> None:
+        turns = self.draw.randint(0, self.config.block_outputs // 2)
+        self.order(OrderKind.ROUND, [], words=turns, sweep=sweep)
+        outputs = int(self.block_headers[-1]["outputs"])
+        self.items.append({"closes": 1, "turns": turns, "outputs": outputs, "words": widest, "sweep": sweep, "silent": 0})
+        self.base += widest
 
-    def add_round(self, first: int, last: int) -> None:
-        self.order(OrderKind.ROUND, 0, first=first, last=last)
+    def add_end(self) -> None:
+        """Parameters and sweep."""
+        kinds = {OrderKind.BIASES: self.draw.randint(1, 4), OrderKind.MULTIPLIERS: self.draw.randint(1, 4), OrderKind.FUNCTION: TABLE_WORDS}
+        for kind, count in kinds.items():
+            if kind is OrderKind.BIASES or self.draw.random() < 0.7:
+                payload = self.order(kind, self.random_words(count))
+                self.writes += [(kind.name.lower(), *entry) for entry in enumerate(payload)]
+        self.close(0, sweep=1)
         header = self.block_headers[-1]
-        self.rounds.append({"outputs": int(header["outputs"]), "first": first, "last": last})
-        if last:
-            flags = {name: int(bool(int(header["flags"]) & flag)) for name, flag in FLAGS.items()}
-            self.emissions.append({"shift": int(header["shift"]), "mul": int(header["mul"]), **flags})
+        flags = {name: int(bool(int(header["flags"]) & flag)) for name, flag in FLAGS.items()}
+        self.emissions.append({"shift": int(header["shift"]), "mul": int(header["mul"]), **flags})
 
     def add_block(self, rounds: int) -> None:
+        """With short segments, of which the buffers hold many rounds, with long ones, or with both."""
         self.add_descriptor()
-        for number in range(rounds):
-            for lane in range(self.draw.randint(0, LANES)):
-                self.add_segment(lane)
-            if number == min(rounds - 1, 2):
-                self.add_parameters()
-            self.add_round(int(number == 0), int(number == rounds - 1))
+        low, high = self.draw.choice([(1, 1), (1, min(3, self.longest)), (1, self.longest), (self.longest, self.longest)])
+        for _ in range(rounds):
+            self.add_round([self.draw.randint(low, high) for _ in range(self.draw.choice([1, LANES - 1, LANES, LANES]))])
+        self.add_end()
+
+
+def random_program(seed: int, bus_bits: int) -> Program:
+    program = Program(small_config(bus_bits), random.Random(seed))
+    program.add_image_header()
+    for rounds in (1, 0, program.draw.randint(2, 4), program.draw.randint(ROUNDS_AHEAD, 2 * ROUNDS_AHEAD), 1):
+        program.add_block(rounds)
+    return program
+
+
+def meaning(item) -> dict:
+    """The fields of a feeder's item that mean something."""
+    if item.closes:
+        return {"closes": 1, **plain(item.of.round)}
+    return {"closes": 0, **plain(item.of.assignment.feature), "table": item.of.assignment.table}
 
 
 class Surroundings:
-    """The lane groups, the round control and the requantiser around a loader, each as slow as a seed says."""
+    """Feeder, lanes, results and function table around a loader, each as slow as a seed says; they check that it waits for them."""
 
     def __init__(self, loader: Loader, program: Program, seed: int, pattern: tuple[int, ...]) -> None:
         self.loader, self.program, self.seed, self.pattern = loader, program, seed, pattern
-        self.busy = [False] * GROUPS
-        self.assigned: list[list[dict]] = [[] for _ in range(GROUPS)]
-        self.rounds: list[dict] = []
         self.writes: list[tuple] = []
+        self.items: list[dict] = []
+        self.waiting: deque[tuple[dict, set]] = deque()  # rounds that have not begun, with the words of their segments
+        self.held: set[tuple[int, int]] = set()          # these words (lane, number), and those of rounds that are decoded
+        self.filled: set[tuple[int, int]] = set()        # of the round that is loaded
+        self.begun = self.sweeps = self.emitted = 0
+        self.emitting = False                            # a sweep is closed, its block's last result not out
+        self.copying = 0                                 # cycles until the function table is complete
 
     def benches(self) -> list:
-        return [self.orders, self.words, self.control, *(self.group(number) for number in range(GROUPS))]
+        return [self.orders, self.words, self.lanes, self.results, self.watch]
 
     async def orders(self, ctx) -> None:
         await stream_put(ctx, self.loader.orders, self.program.orders, stalls(self.seed, self.pattern))
@@ -121,105 +165,234 @@ class Surroundings:
     async def words(self, ctx) -> None:
         await stream_put(ctx, self.loader.words, self.program.words, stalls(self.seed + 1, self.pattern))
 
-    def group(self, number: int):
-        async def bench(ctx) -> None:
-            pauses = stalls(self.seed + 2 + number, (0, 3, 18))
-            assign = self.loader.assign[number]
-            while len(self.assigned[number]) < len(self.program.assignments[number]):
-                self.set_busy(ctx, number, False)
-                _, _, valid, payload = await ctx.tick().sample(assign.valid, assign.payload)
-                if valid:
-                    self.assigned[number].append(plain(payload))
-                    self.set_busy(ctx, number, True)
-                    await wait(ctx, 1 + next(pauses))
-            self.set_busy(ctx, number, False)
-        return bench
-
-    def set_busy(self, ctx, number: int, busy: bool) -> None:
-        self.busy[number] = busy
-        ctx.set(self.loader.assign[number].ready, not busy)
-        ctx.set(self.loader.tables_complete, not any(self.busy))
-
-    async def control(self, ctx) -> None:
-        rounds = self.loader.rounds
-        pauses, results = stalls(self.seed + 9, LONG_STALLS), stalls(self.seed + 10, (1, 40, 1000))
-        for _ in self.program.rounds:
-            while not ctx.get(rounds.valid):
+    async def lanes(self, ctx) -> None:
+        """Begin the rounds. The words of one are free some time after the next one has begun."""
+        loader, pauses, decoded = self.loader, stalls(self.seed + 2, (0, 3, 30, 100)), (0, set())
+        while self.begun < self.program.rounds:
+            while not self.waiting:
                 await ctx.tick()
-            assert not any(self.busy)
             await wait(ctx, next(pauses))
-            ctx.set(rounds.ready, 1)
-            _, _, payload = await ctx.tick().sample(rounds.payload)
-            ctx.set(rounds.ready, 0)
-            self.rounds.append(plain(payload))
-            ctx.set(self.loader.fill_half, len(self.rounds) % 2)
-            if payload.last:
-                await self.emit(ctx, next(results))
+            round_, segments = self.waiting.popleft()
+            ctx.set(loader.sweep_begun, round_["sweep"])
+            await strobe(ctx, loader.round_begun)
+            ctx.set(loader.sweep_begun, 0)
+            self.begun, self.sweeps = self.begun + 1, self.sweeps + round_["sweep"]
+            await wait(ctx, next(pauses) // 3)
+            ctx.set(loader.freed, decoded[0])
+            await strobe(ctx, loader.freed_en)
+            self.held -= decoded[1]
+            decoded = round_["words"], segments
 
-    async def emit(self, ctx, cycles: int) -> None:
-        await wait(ctx, cycles)
-        emission = self.program.emissions[sum(entry["last"] for entry in self.rounds) - 1]
-        assert plain(ctx.get(self.loader.emission)) == emission
-        await strobe(ctx, self.loader.emitted)
+    async def results(self, ctx) -> None:
+        pauses = stalls(self.seed + 3, (1, 40, 400))
+        for number, emission in enumerate(self.program.emissions):
+            while self.sweeps == number:
+                await ctx.tick()
+            assert plain(ctx.get(self.loader.emission)) == emission
+            await wait(ctx, next(pauses))
+            assert plain(ctx.get(self.loader.emission)) == emission
+            await strobe(ctx, self.loader.emitted)
+            self.emitting = False
 
     async def watch(self, ctx) -> None:
         """What leaves, one cycle after its word was taken, and only when its memory was free."""
-        loader = self.loader
-        enables = {"infos": loader.infos_en, "tables": loader.tables_en, "biases": loader.biases_en, "multipliers": loader.multipliers_en,
-                   "function": loader.function_en}
-        was_idle, emitting = 1, False
-        while len(self.writes) < len(self.program.writes):
-            _, _, address, data, lanes, word, idle, round_valid, last, emitted, *enabled = await ctx.tick().sample(
-                loader.address, loader.word_data, loader.word_en, loader.word, loader.tables_complete,
-                loader.rounds.valid, loader.rounds.payload.last, loader.emitted, *enables.values())
-            names = [name for name, on in zip(enables, enabled, strict=True) if on]
-            assert len(names) + lanes.bit_count() <= 1
-            for name in names:
-                self.writes.append((name, address, data))
-                assert name != "tables" or was_idle
-                assert name in ("infos", "tables") or not emitting
+        loader, pauses = self.loader, stalls(self.seed + 4, (1, 10, 60))
+        ctx.set(loader.table_complete, 1)
+        names = ("infos", "tables", "biases", "multipliers", "function")
+        enables = [getattr(loader, f"{name}_en") for name in names]
+        while len(self.items) < len(self.program.items):
+            _, _, address, table_address, data, lanes, word, item_en, item, *enabled = await ctx.tick().sample(
+                loader.address, loader.table_address, loader.word_data, loader.word_en, loader.word, loader.item_en, loader.item, *enables)
+            written = [name for name, on in zip(names, enabled, strict=True) if on]
+            assert len(written) + lanes.bit_count() <= 1
+            for name in written:
+                self.write(name, table_address if name == "tables" else address, data)
             if lanes:
-                self.writes.append((lanes.bit_length() - 1, word.half, word.word, word.last, data))
-            was_idle = idle
-            emitting = not emitted and (emitting or bool(round_valid and last))
+                self.write_segment(lanes.bit_length() - 1, word, data)
+            if item_en:
+                self.feed(meaning(item))
+            if "function" in written:
+                self.copying = 1000 if address < TABLE_WORDS - 1 else next(pauses)
+            self.copying -= self.copying > 0
+            ctx.set(loader.table_complete, not self.copying)
+
+    def write(self, name: str, address: int, data: int) -> None:
+        assert name in ("infos", "tables") or not self.emitting
+        assert name != "tables" or self.sweeps >= self.blocks - 1  # nothing needs what the bank held before
+        self.writes.append((name, address, data))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks whose sweep is closed."""
+        return sum(item.get("sweep", 0) for item in self.items)
+
+    def write_segment(self, lane: int, number: int, data: int) -> None:
+        assert (lane, number) not in self.held
+        self.filled.add((lane, number))
+        self.writes.append((lane, number, data))
+
+    def feed(self, item: dict) -> None:
+        self.items.append(item)
+        assert len(self.waiting) < ROUNDS_AHEAD
+        if item["closes"]:
+            assert not self.copying
+            self.waiting.append((item, self.filled))
+            self.held |= self.filled
+            self.filled = set()
+            self.emitting |= bool(item["sweep"])
+
+    def check(self) -> None:
+        assert self.writes == self.program.writes
+        assert self.items == self.program.items
 
 
-def small_config(bus_bits: int) -> EngineConfig:
-    return EngineConfig(lanes=LANES, bus_bits=bus_bits, block_outputs=64, features=64)
+widths = st.sampled_from([16, 32, 64, 128, 512])
+patterns = st.sampled_from([(0,), SHORT_STALLS, LONG_STALLS])
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([16, 32, 64, 128, 512]), st.sampled_from([(0,), SHORT_STALLS, LONG_STALLS]))
+@given(st.integers(0, 2**32 - 1), widths, patterns)
 @settings(max_examples=10, deadline=None)
 def test_words_go_where_their_order_says(seed, bus_bits, pattern):
-    loader = Loader(small_config(bus_bits))
-    program = Program(bus_bits // 8, random.Random(seed))
-    program.add_image_header()
-    for rounds in (1, 2, program.draw.randint(3, 4)):
-        program.add_block(rounds)
-    around = Surroundings(loader, program, seed, pattern)
-    run_bench(loader, *around.benches(), around.watch)
-    assert around.writes == program.writes
-    assert around.assigned == program.assignments
-    assert around.rounds == program.rounds
+    program = random_program(seed, bus_bits)
+    around = Surroundings(Loader(program.config), program, seed, pattern)
+    run_bench(around.loader, *around.benches())
+    around.check()
+
+
+@pytest.mark.parametrize("cycles", [30, 150, 400, 700])
+def test_a_reset_forgets_a_program(cycles):
+    """Wherever it is broken off: an engine resets its loader between runs."""
+    program, other = random_program(cycles, 32), random_program(cycles + 1, 32)
+    loader, reset = Loader(program.config), Signal()
+    around = Surroundings(loader, program, cycles, SHORT_STALLS)
+
+    async def break_off(ctx) -> None:
+        streams = ((loader.orders, iter(other.orders)), (loader.words, iter(other.words)))
+        ctx.set(loader.table_complete, 1)
+        ctx.set(loader.emitted, 1)
+        for stream, items in streams:
+            ctx.set(stream.valid, 1)
+            ctx.set(stream.payload, next(items))
+        for _ in range(cycles):
+            _, _, *ready = await ctx.tick().sample(*(stream.ready for stream, _ in streams))
+            for (stream, items), taken in zip(streams, ready, strict=True):
+                if taken:
+                    ctx.set(stream.payload, next(items))
+        for signal in (loader.orders.valid, loader.words.valid, loader.emitted):
+            ctx.set(signal, 0)
+        await strobe(ctx, reset)
+
+    def afterwards(bench):
+        async def run(ctx) -> None:
+            await wait(ctx, cycles + 2)
+            await bench(ctx)
+        return run
+
+    run_bench(ResetInserter(reset)(loader), break_off, *map(afterwards, around.benches()))
+    around.check()
+
+
+def program_of(counts: list[list[int]], bus_bits: int = 32) -> Program:
+    """One block of rounds with segments of so many words."""
+    program = Program(small_config(bus_bits), random.Random(0))
+    program.add_descriptor()
+    for lanes in counts:
+        program.add_round(lanes)
+    return program
+
+
+class Feed:
+    """Gives a loader all orders and words as soon as they are taken, and lists the items that come, with the cycle of each."""
+
+    def __init__(self, program: Program) -> None:
+        self.loader, self.program = Loader(program.config), program
+        self.items: list[dict] = []
+        self.cycles: list[int] = []
+
+    async def orders(self, ctx) -> None:
+        await stream_put(ctx, self.loader.orders, self.program.orders)
+
+    async def words(self, ctx) -> None:
+        await stream_put(ctx, self.loader.words, self.program.words)
+
+    async def watch(self, ctx) -> None:
+        cycle = 0
+        ctx.set(self.loader.table_complete, 1)
+        while True:
+            _, _, item_en, item = await ctx.tick().sample(self.loader.item_en, self.loader.item)
+            cycle += 1
+            if item_en:
+                self.items.append(meaning(item))
+                self.cycles.append(cycle)
+
+    async def settle(self, ctx) -> int:
+        """Rounds that come as long as nothing else happens."""
+        count = -1
+        while count != len(self.items):
+            count = len(self.items)
+            await wait(ctx, 300 if count == 0 else 40)
+        assert self.items == self.program.items[:count]
+        return sum(item["closes"] for item in self.items)
+
+    def run(self, bench) -> None:
+        run_bench(self.loader, bench, background=[self.orders, self.words, self.watch])
+
+
+def test_rounds_are_loaded_ahead():
+    """As many as the feeder's queue has room for, and one more for each that begins."""
+    feed = Feed(program_of([[1] * LANES] * (2 * ROUNDS_AHEAD)))
+
+    async def run(ctx) -> None:
+        for begun in range(ROUNDS_AHEAD):
+            assert await feed.settle(ctx) == ROUNDS_AHEAD + begun
+            assert feed.items[-1]["closes"]  # and nothing of the next one
+            await strobe(ctx, feed.loader.round_begun)
+
+    feed.run(run)
+
+
+@pytest.mark.parametrize("widest", [
+    [8, 8, 1, 1], [8, 7, 1, 1, 8], [1, 8, 6, 2, 8, 8], [5, 5, 5, 5, 5, 1, 8], [3, 8, 5, 3, 8, 5],
+], ids=str)
+def test_segments_fill_the_buffers(widest):
+    """Rounds take as many words as their longest segment. The buffers fill up to their last word; what is freed is filled again."""
+    feed = Feed(program_of([[1, words, 1] for words in widest]))
+    room = 2 * feed.program.longest
+
+    async def run(ctx) -> None:
+        for freed in range(len(widest)):
+            fitting = max(end for end in range(len(widest) + 1) if sum(widest[freed:end]) <= room)
+            assert await feed.settle(ctx) == fitting
+            ctx.set(feed.loader.freed, widest[freed])
+            ctx.set(feed.loader.round_begun, 1)
+            await strobe(ctx, feed.loader.freed_en)
+            ctx.set(feed.loader.round_begun, 0)
+
+    feed.run(run)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_word_a_cycle(count):
+    """Also where every order has but one; two cycles more to close a round."""
+    feed = Feed(program_of([[count] * LANES] * 4))
+
+    async def run(ctx) -> None:
+        assert await feed.settle(ctx) == 4
+        between = [later - earlier for earlier, later in zip(feed.cycles, feed.cycles[1:], strict=False)]
+        assert between == ([count] * LANES + [2]) * 3 + [count] * LANES
+
+    feed.run(run)
 
 
 @pytest.mark.parametrize("bus_bits", [16, 32, 64, 128, 256, 512])
 def test_headers(bus_bits):
     """An image header, then block headers over it; strobes come once each, when the fields are complete."""
-    loader = Loader(small_config(bus_bits))
-    program = Program(bus_bits // 8, random.Random(bus_bits))
+    program = Program(small_config(bus_bits), random.Random(bus_bits))
     program.add_image_header()
     for _ in range(3):
         program.add_descriptor()
-    seen = []
-
-    async def feed(ctx) -> None:
-        ctx.set(loader.tables_complete, 1)
-        await stream_put(ctx, loader.orders, program.orders)
-
-    async def words_in(ctx) -> None:
-        await stream_put(ctx, loader.words, program.words, stalls(bus_bits))
-        await wait(ctx, 3)
+    feed, seen = Feed(program), []
+    loader = feed.loader
 
     async def watch(ctx) -> None:
         while len(seen) < 4:
@@ -229,7 +402,10 @@ def test_headers(bus_bits):
                 seen.append(plain(image))
             if infos_done:
                 seen.append(plain(block))
+        while ctx.get(loader.words.valid):  # the last level tables are on their way
+            await ctx.tick()
+            assert not ctx.get(loader.header_done) and not ctx.get(loader.infos_done)
 
-    run_bench(loader, feed, words_in, watch)
+    feed.run(watch)
     records = [program.image_header, *program.block_headers]
     assert seen == [{name: int(record[name]) for name in record.dtype.names} for record in records]

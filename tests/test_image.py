@@ -81,7 +81,7 @@ def test_fields_lie_where_the_format_says():
     image = pack(network, EngineConfig(bus_bits=64))
     header = np.frombuffer(image, IMAGE_HEADER, 1)[0]
     assert image[:4] == b"PFC1"
-    descriptor = 16 + 16 + 64
+    descriptor = 16 + 24 + 64
     fields = header["bus_bytes_log2"], header["levels"], header["inputs"], header["features"], header["block_outputs"], header["descriptor_words"]
     assert fields == (3, 16, 9, 20, 16, descriptor // 8)
     assert header["image_bytes"] == len(image)
@@ -96,19 +96,20 @@ def test_fields_lie_where_the_format_says():
     infos = np.frombuffer(image, CLASS_INFO, 2, 48)
     assert infos["end"].tolist() == [9, 9]
     assert infos["words"].tolist() == [1 | PAIR, 0]
-    tables = np.frombuffer(image, np.int8, 64, 64).reshape(2, 16, 2)[..., 0]
+    assert infos["turns"].tolist() == [8, 0]
+    tables = np.frombuffer(image, np.int8, 64, 72).reshape(2, 16, 2)[..., 0]
     assert tables.tolist() == [list(range(-128, 128, 16)), list(range(16))]
-    assert np.frombuffer(image, "<i2", 16, 128).tolist() == [-128] + 15 * [2]
-    assert np.frombuffer(image, "<u2", 16, 160).tolist() == list(range(1, 17))
+    assert np.frombuffer(image, "<i2", 16, 136).tolist() == [-128] + 15 * [2]
+    assert np.frombuffer(image, "<u2", 16, 168).tolist() == list(range(1, 17))
 
-    second = np.frombuffer(image, BLOCK_HEADER, 1, 192)[0]
+    second = np.frombuffer(image, BLOCK_HEADER, 1, 200)[0]
     assert (second["outputs"], second["flags"]) == (4, BlockFlag.LAST | BlockFlag.RELU | BlockFlag.WIDE_BIAS)
-    assert np.frombuffer(image, "<i2", 4, 192 + descriptor).tolist() == [2, 2, 2, 32767]
-    third = np.frombuffer(image, BLOCK_HEADER, 1, 192 + descriptor + 8 + 8)[0]
+    assert np.frombuffer(image, "<i2", 4, 200 + descriptor).tolist() == [2, 2, 2, 32767]
+    third = np.frombuffer(image, BLOCK_HEADER, 1, 200 + descriptor + 8 + 8)[0]
     assert third["flags"] == BlockFlag.FIRST | BlockFlag.LAST | BlockFlag.FINAL | BlockFlag.RAW | BlockFlag.SHARED_MUL
     assert third["mul"] == 40000
     slots = int(third["classes"])
-    parameters = 192 + descriptor + 8 + 8 + 16 + 40 * slots
+    parameters = 200 + descriptor + 8 + 8 + 16 + -(-12 * slots // 8) * 8 + 32 * slots
     assert np.frombuffer(image, "<i2", 3, parameters).tolist() == [-32768, 0, 32767]
     assert third["next_words"] == 0
     host = image[header["host_offset"]:]
@@ -202,10 +203,10 @@ def test_size_report_by_hand():
     layer = Layer(3, 9, 9, ((segments,),), layer.bias, np.arange(9, dtype=np.uint16), layer.shift, False, False)
     network = network_of([layer], np.random.default_rng(0))
     size = size_report(network, EngineConfig(bus_bits=32)).layers[0]
-    assert (size.weights, size.descriptors, size.class_infos, size.level_tables, size.parameters) == (27, 16, 8, 32, 36)
+    assert (size.weights, size.descriptors, size.class_infos, size.level_tables, size.parameters) == (27, 16, 12, 32, 36)
     # 27 bits of code; three words hold them, and 18 bytes of biases take 20, as those of multipliers do
     assert (size.segments, size.padding) == (4, 2 + 2 + 3 * 4 - 4)
-    assert size.total == 16 + 8 + 32 + 40 + 12
+    assert size.total == 16 + 12 + 32 + 40 + 12
     shared = dataclasses.replace(layer, mul=np.full(9, 7, dtype=np.uint16))
     assert size_report(network_of([shared], np.random.default_rng(0)), EngineConfig(bus_bits=32)).layers[0].total == size.total - 20
 

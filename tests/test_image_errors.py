@@ -95,7 +95,8 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (b"", "Image is truncated: it has 0 bytes, its header alone takes 32"),
     (IMAGE + b"x", f"Image has bytes after its end: it has {len(IMAGE) + 1} bytes, its header says {len(IMAGE)}"),
     (with_field(IMAGE_HEADER, "magic", 0), "Not an image: it begins with 0x00000000 instead of 0x31434650"),
-    (with_field(IMAGE_HEADER, "version", 7), "Image has format version 7, this program reads version 3: pack the model file again"),
+    (with_field(IMAGE_HEADER, "version", 7), "Image has format version 7, this program reads version 4: pack the model file again"),
+    (with_field(IMAGE_HEADER, "version", 3), "Image has format version 3, this program reads version 4: pack the model file again"),
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 0), r"Image has a bus of 2\*\*0 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "bus_bytes_log2", 7), r"Image has a bus of 2\*\*7 bytes, it must be 2\*\*1 to 2\*\*6"),
     (with_field(IMAGE_HEADER, "host_offset", len(IMAGE) + 1), f"Image has its host section at byte {len(IMAGE) + 1}, outside its {len(IMAGE)} bytes"),
@@ -130,11 +131,25 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (with_host(inputs=13), "Image is damaged: its host section has .* bytes instead of .* for 13 inputs and 30 outputs"),
     (with_field(CLASS_INFO, "end", 0, INFO), "Image is damaged: a class has features 0 to -1 and 1 class slots"),
     (with_field(CLASS_INFO, "base", 10**6, INFO), "Image is damaged: the segments of features 0 to 11 lie at byte 8000000, outside the image"),
-    (with_field(CLASS_INFO, "words", 0x8001, PAIR_INFO + 8), "Image is not canonical: byte"),
+    (with_field(CLASS_INFO, "words", 0x8001, PAIR_INFO + CLASS_INFO.itemsize), "Image is not canonical: byte"),
+    (with_field(CLASS_INFO, "turns", 1, PAIR_INFO + CLASS_INFO.itemsize), "Image is not canonical: byte"),
+    (with_field(CLASS_INFO, "reserved", 1, INFO), f"Image is not canonical: byte {INFO + 10} .descriptor or parameters of layer 0, block 0."),
     (with_field(CLASS_INFO, "words", 0, PAIR_INFO), "Image is damaged: a class has features 20 to 19 and 1 class slots"),
 ])
 def test_damage(image, message):
     with pytest.raises(FormatError, match=message):
+        parse(image)
+
+
+@pytest.mark.parametrize("number", range(len(LAYOUT.blocks)))
+@pytest.mark.parametrize("change", [-1, 1, 256])
+def test_turns_that_the_segments_do_not_take(number, change):
+    """Too few would make an engine leave weights out; too many would make it slow."""
+    block = LAYOUT.blocks[number]
+    segments = block.classes[0]
+    image = with_field(CLASS_INFO, "turns", segments.turns + change, (block.offset + block.header_words) * BUS_BYTES)
+    with pytest.raises(FormatError, match=f"Image is damaged: the segments of features 0 to {segments.end - 1} take {segments.turns} turns, "
+                                          f"but their class info says {segments.turns + change}"):
         parse(image)
 
 

@@ -45,8 +45,9 @@ def test_unused_levels_are_dropped():
 def test_other_kinds():
     dense = random_segments(np.random.default_rng(0), Kind.DENSE8, 2, 3, 5)
     assert (dense.kind, dense.features, dense.outputs, dense.bits) == (Kind.DENSE8, 3, 5, 40)
+    assert (dense.turns, Segments.prefix(0, LEVELS, COUNTS, INDICES).turns) == (3, 2)
     empty = Segments.empty(2, 3, 5)
-    assert (empty.kind, empty.features, empty.outputs, empty.bits) == (Kind.EMPTY, 3, 5, 0)
+    assert (empty.kind, empty.features, empty.outputs, empty.bits, empty.turns) == (Kind.EMPTY, 3, 5, 0, 0)
     assert empty.weights().shape == (3, 5)
     assert not empty.weights().any()
     assert (Kind.PREFIX.slots, Kind.DENSE8.slots, Kind.EMPTY.slots) == (1, 2, 1)

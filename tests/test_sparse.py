@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from networks import random_sparse
 from permfc import FormatError, Kind, ModelError, Segments
 from permfc.image.codec import decode, encode_class, lane_words, level_tables, sparse_bits, sparse_code, sparse_table
-from permfc.network.sparse import code_lengths, most_rice
+from permfc.network.sparse import code_lengths, most_rice, sparse_turns
 
 seeds = st.integers(0, 2**32 - 1)
 outputs_of_block = st.one_of(st.integers(1, 40), st.sampled_from([77, 300, 512]))
@@ -32,6 +32,16 @@ def stream(indices: np.ndarray, levels: int, rice: int) -> str:
         bits += "0" * (zeros // 2**rice) + "1" + LEVEL_CODES[levels][index - 1] + (f"{remainder:0{rice}b}" if rice else "")
         zeros = 0
     return bits + "0" * -(-zeros // 2**rice)
+
+
+def codewords(indices: np.ndarray, rice: int) -> int:
+    """Codewords of every second output, up to the last one that is not zero."""
+    count = zeros = 0
+    for index in indices.tolist():
+        zeros += 1
+        if index:
+            count, zeros = count + (zeros - 1) // 2**rice + 1, 0
+    return count
 
 
 def written_out(indices: np.ndarray, levels: int, rice: int, size: int) -> bytes:
@@ -54,6 +64,26 @@ def test_segments_are_coded_as_the_format_says(seed, outputs, bus_bits):
     assert lane_words(segments, bus_bits) == -(-max(lengths) // bus_bits)
     for row, indices in zip(coded, segments.indices, strict=True):
         assert row.tobytes() == written_out(indices, count, rice, coded.shape[1])
+
+
+@given(seeds, outputs_of_block)
+def test_turns_are_the_codewords_of_the_longer_stream(seed, outputs):
+    segments = random_sparse(np.random.default_rng(seed), 0, 5, outputs)
+    turns = [max(codewords(row[0::2], segments.rice), codewords(row[1::2], segments.rice)) for row in segments.indices]
+    assert sparse_turns(segments.indices, segments.rice).tolist() == turns
+    assert segments.turns == max(turns) <= -(-outputs // 2)
+
+
+@pytest.mark.parametrize(("row", "rice", "turns"), [
+    ([0, 0, 0, 0, 0], 0, 0),           # nothing but zeros
+    ([1, 0, 0, 0, 0], 3, 1),           # what comes behind does not count
+    ([0, 0, 0, 0, 1], 0, 3),           # a codeword an output
+    ([0, 0, 0, 0, 1], 1, 2),           # a run of two zeros, then a run of none with its level
+    ([0, 0, 0, 0, 1], 2, 1),
+    ([1, 1, 0, 0, 0, 1, 0, 0], 6, 2),  # the odd outputs' stream is the longer one
+])
+def test_turns_by_hand(row, rice, turns):
+    assert Segments.sparse(0, ONE, np.array([row, 0 * np.array(row)], dtype=np.uint8), rice).turns == turns
 
 
 @given(seeds, outputs_of_block, bus_widths)
@@ -120,10 +150,12 @@ def test_a_segment_by_hand():
 def test_many_segments_take_several_chunks(monkeypatch):
     segments = random_sparse(np.random.default_rng(1), 0, 17, 33)
     at_once = encode_class(segments, 16), sparse_bits(segments.indices, segments.levels.size, segments.rice)
+    turns = sparse_turns(segments.indices, segments.rice)
     monkeypatch.setattr("permfc.image.codec.CHUNK", 100)
     monkeypatch.setattr("permfc.network.sparse.CHUNK", 100)
     np.testing.assert_array_equal(encode_class(segments, 16), at_once[0])
     np.testing.assert_array_equal(sparse_bits(segments.indices, segments.levels.size, segments.rice), at_once[1])
+    np.testing.assert_array_equal(sparse_turns(segments.indices, segments.rice), turns)
     table = level_tables(segments)[0]
     np.testing.assert_array_equal(table["level"][decode(at_once[0], table["aux"], 33)], segments.weights())
 

@@ -12,7 +12,7 @@ from networks import random_inputs, random_network, random_table
 from permfc.config import EngineConfig
 from permfc.device.base import IMAGE_ADDRESS
 from permfc.errors import ConfigError, DeviceError, FormatError, InputError
-from permfc.format import BLOCK_HEADER, IMAGE_HEADER, Control, ErrorCode, Register
+from permfc.format import BLOCK_HEADER, IMAGE_HEADER, VERSION, Control, ErrorCode, Register
 from permfc.image import pack
 from permfc.image.layout import image_layout
 from permfc.network import Kind, Network
@@ -117,7 +117,7 @@ def test_image_at_another_address(engine: SimDevice, network: Network, x: np.nda
 
 @pytest.mark.parametrize(("field", "value", "code"), [
     ("magic", 0x12345678, ErrorCode.MAGIC),
-    ("version", 2, ErrorCode.VERSION),
+    ("version", VERSION - 1, ErrorCode.VERSION),
     ("bus_bytes_log2", 6, ErrorCode.CONFIG),
     ("levels", 32, ErrorCode.CONFIG),
     ("features", 1025, ErrorCode.CONFIG),

@@ -60,7 +60,7 @@ class Engine(wiring.Component):
         self.read_master = ReadMaster(config)
         self.loader = Loader(config)
         self.round_control = RoundControl(config)
-        self.items = Queue(FeederItem(config), depth=1 << ((ROUNDS_AHEAD + 1) * (config.lanes + 1)).bit_length())
+        self.items = Queue(FeederItem(config), depth=1 << ceil_log2((ROUNDS_AHEAD + 1) * (config.lanes + 1)), block=True)
         self.feeder = Feeder(config)
         self.lanes = [Lane(config) for _ in range(config.lanes)]
         self.tree = AdderTree(lanes=config.lanes, bits=sum_bits(config), total_bits=config.accumulator_bits)

@@ -213,6 +213,7 @@ def _read_block(reader: _Reader) -> tuple[_Block, int]:
     slot = first = 0
     while slot < slots:
         segments = _read_class(reader, infos[slot], tables[slot:], first, outputs)
+        _check_turns(int(infos[slot]["turns"]), segments)
         classes.append(segments)
         slot, first = slot + segments.kind.slots, segments.end
     block = _Block(flags, int(header["shift"]), int(header["features"]), tuple(classes), bias, mul, table)
@@ -241,6 +242,13 @@ def _read_class(reader: _Reader, info: np.void, tables: np.ndarray, first: int, 
         return Segments.sparse(first, levels, numbers[indices], rice)
     counts = np.bincount(indices[0])  # the first segment's; Segments refuses the class unless all others have the same
     return Segments(Kind.PREFIX, first, first + count, outputs, tables[0]["level"][:counts.size].copy(), counts, indices)
+
+
+def _check_turns(stated: int, segments: Segments) -> None:
+    """Raise FormatError unless an engine decodes the segments to their end, and no further, in the ``stated`` turns."""
+    if stated != segments.turns:
+        raise FormatError(f"Image is damaged: the segments of features {segments.first} to {segments.end - 1} take {segments.turns} turns, "
+                          f"but their class info says {stated}")
 
 
 def _verify(data: np.ndarray, network: Network, bus_bytes: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ModelError
 from ..format import MAX_LEVELS, MAX_SPARSE_LEVELS
 from .huffman import code_lengths
-from .sparse import sparse_turns, best_rice, most_rice, sparse_bits
+from .sparse import best_rice, most_rice, sparse_bits, sparse_turns
 
 MAX_SIZE = 32768  # features or outputs of a layer; the largest engine's limit
 _ROWS = 256  # segments whose |w|, at most 128, sum to a uint16
@@ -204,11 +204,13 @@ class Segments:
 
     @cached_property
     def turns(self) -> int:
-        """Value of the turns in which a lane decodes any of the segments: codewords up to the last weight that is not zero (SPARSE), or outputs,
-        of the longer of the two streams."""
+        """Value of the turns that decode any of the segments, 0 to ceil(B / 2): codewords up to the last nonzero weight of the longer stream (SPARSE),
+        else all codewords of the longer stream; 0 for EMPTY."""
+        if self.kind is Kind.EMPTY:
+            return 0
         if self.kind is Kind.SPARSE:
             return int(sparse_turns(self.indices, self.rice).max())
-        return 0 if self.kind is Kind.EMPTY else -(-self.outputs // 2)
+        return -(-self.outputs // 2)
 
     def weights(self, rows: slice = slice(None)) -> np.ndarray:
         """The weights int8 [n, B], or those of the segments ``rows``."""

@@ -81,8 +81,16 @@ class _Runs:
 
     def bits(self, codeword_bits: np.ndarray, rice: int) -> np.ndarray:
         """Bits of each stream, int64 [n], trailing zeros included."""
-        total = np.concatenate([[0], np.cumsum(codeword_bits)])
-        return np.diff(total[self.begins]) + (self.trailing + (1 << rice) - 1 >> rice)
+        return self._sums(codeword_bits) + (self.trailing + (1 << rice) - 1 >> rice)
+
+    def codewords(self, rice: int) -> np.ndarray:
+        """Codewords of each stream up to its last nonzero weight, int64 [n]."""
+        return self._sums((self.zeros >> rice) + 1)
+
+    def _sums(self, values: np.ndarray) -> np.ndarray:
+        """For each stream the sum over its nonzero weights of ``values`` int64 [N], int64 [n]."""
+        total = np.concatenate([[0], np.cumsum(values)])
+        return np.diff(total[self.begins])
 
 
 def _chunks(rows: int, outputs: int) -> Iterator[slice]:
@@ -116,13 +124,14 @@ def best_rice(indices: np.ndarray, levels_count: int) -> int:
 
 
 def sparse_turns(indices: np.ndarray, rice: int) -> np.ndarray:
-    """Codewords up to the last nonzero weight in the longer of the two streams, int64 [n], for indices as in ``sparse_bits``."""
+    """Turns that decode each segment, int64 [n], for indices and a Rice parameter as in ``sparse_bits``.
+
+    A turn is a codeword of both streams. What comes behind the last nonzero weight of the longer one need not be decoded.
+    """
     turns = np.zeros(len(indices), dtype=np.int64)
     for part in _chunks(*indices.shape):
-        for parity in (0, 1):
-            runs = _Runs.of(indices[part, parity::2])
-            codewords = np.concatenate([[0], np.cumsum((runs.zeros >> rice) + 1)])
-            turns[part] = np.maximum(turns[part], np.diff(codewords[runs.begins]))
+        even, odd = (_Runs.of(indices[part, parity::2]).codewords(rice) for parity in (0, 1))
+        turns[part] = np.maximum(even, odd)
     return turns
 
 
