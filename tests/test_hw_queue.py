@@ -17,10 +17,10 @@ from permfc_hw.queue import Queue
 patterns = st.sampled_from([(0,), SHORT_STALLS, LONG_STALLS])
 
 
-@given(seed=st.integers(0, 2**32 - 1), depth=st.sampled_from([1, 2, 4, 16]), sender=patterns, receiver=patterns)
+@given(seed=st.integers(0, 2**32 - 1), depth=st.sampled_from([1, 2, 4, 16]), block=st.booleans(), sender=patterns, receiver=patterns)
 @settings(max_examples=20, deadline=None)
-def test_order_is_kept(seed, depth, sender, receiver):
-    queue = Queue(signed(12), depth=depth)
+def test_order_is_kept(seed, depth, block, sender, receiver):
+    queue = Queue(signed(12), depth=depth, block=block)
     draw = random.Random(seed)
     items = [draw.randrange(-2048, 2048) for _ in range(60)]
 
@@ -36,9 +36,10 @@ def test_order_is_kept(seed, depth, sender, receiver):
     run_bench(queue, send, receive)
 
 
+@pytest.mark.parametrize("block", [False, True])
 @pytest.mark.parametrize("depth", [1, 4, 16])
-def test_it_takes_its_depth_and_one_more(depth):
-    queue = Queue(8, depth=depth)
+def test_it_takes_its_depth_and_what_its_registers_hold(depth, block):
+    queue = Queue(8, depth=depth, block=block)
 
     async def bench(ctx) -> None:
         taken = 0
@@ -47,16 +48,17 @@ def test_it_takes_its_depth_and_one_more(depth):
             ctx.set(queue.i.payload, taken)
             _, _, ready = await ctx.tick().sample(queue.i.ready)
             taken += ready
-        assert taken == depth + 1
+        assert taken == depth + 1 + block
         ctx.set(queue.i.valid, 0)
         assert await stream_get(ctx, queue.o, taken) == list(range(taken))
 
     run_bench(queue, bench)
 
 
-def test_latency_and_throughput():
-    """Two cycles from accepted to offered, then an item a cycle."""
-    queue = Queue(8, depth=8)
+@pytest.mark.parametrize("block", [False, True])
+def test_latency_and_throughput(block):
+    """Two cycles from accepted to offered, three in block RAM, then an item a cycle."""
+    queue = Queue(8, depth=8, block=block)
 
     async def bench(ctx) -> None:
         ctx.set(queue.o.ready, 1)
@@ -67,7 +69,7 @@ def test_latency_and_throughput():
             _, _, accepted, valid, payload = await ctx.tick().sample(queue.i.ready, queue.o.valid, queue.o.payload)
             assert accepted
             seen.append(payload if valid else None)
-        assert seen == [None, None, *range(18)]
+        assert seen == [*[None] * (2 + block), *range(18 - block)]
 
     run_bench(queue, bench)
 
@@ -75,7 +77,7 @@ def test_latency_and_throughput():
 def test_structures_pass():
     layout = Destination(EngineConfig(lanes=4))
     queue = Queue(layout, depth=2)
-    item = {"kind": OrderKind.SEGMENT, "words": 4095, "lane": 3, "slot": 15, "x": -128, "first": 1, "last": 0}
+    item = {"kind": OrderKind.SEGMENT, "words": 4095, "slot": 15, "x": -128, "sweep": 1}
 
     async def bench(ctx) -> None:
         await stream_put(ctx, queue.i, [item])
