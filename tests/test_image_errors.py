@@ -134,7 +134,7 @@ PAIR_INFO = (LAYOUT.blocks[2].offset + LAYOUT.blocks[2].header_words) * BUS_BYTE
     (with_field(CLASS_INFO, "words", 0x8001, PAIR_INFO + CLASS_INFO.itemsize), "Image is not canonical: byte"),
     (with_field(CLASS_INFO, "turns", 1, PAIR_INFO + CLASS_INFO.itemsize), "Image is not canonical: byte"),
     (with_field(CLASS_INFO, "reserved", 1, INFO), f"Image is not canonical: byte {INFO + 10} .descriptor or parameters of layer 0, block 0."),
-    (with_field(CLASS_INFO, "words", 0, PAIR_INFO), "Image is damaged: a class has features 20 to 19 and 1 class slots"),
+    (with_field(CLASS_INFO, "words", 0, PAIR_INFO), "Image is damaged: the segments of features 0 to 19 take 0 turns, but their class info says 2"),
 ])
 def test_damage(image, message):
     with pytest.raises(FormatError, match=message):

@@ -204,8 +204,8 @@ class Segments:
 
     @cached_property
     def turns(self) -> int:
-        """Value of the turns that decode any of the segments, 0 to ceil(B / 2): codewords up to the last nonzero weight of the longer stream (SPARSE),
-        else all codewords of the longer stream; 0 for EMPTY."""
+        """Value of the turns that decode any of the segments, 0 to ceil(B / 2): codewords of the longer stream, all of them or those up to its last
+        nonzero weight (SPARSE); 0 if nothing is stored (EMPTY)."""
         if self.kind is Kind.EMPTY:
             return 0
         if self.kind is Kind.SPARSE:
