@@ -14,7 +14,7 @@ from .activation_store import ActivationStore
 from .adder_tree import AdderTree
 from .feeder import Feeder, FeederItem
 from .function_table import FunctionTable, TableCopier, is_copied
-from .lane import Lane, sum_bits
+from .lane import Lane
 from .loader import ROUNDS_AHEAD, Loader
 from .queue import Queue
 from .read_master import ReadMaster
@@ -24,6 +24,7 @@ from .round_control import RoundControl
 from .segment_fetcher import SegmentFetcher
 from .sequencer import Sequencer
 from .totals import Totals
+from .widths import sum_bits
 
 ORDERS_IN_FLIGHT = 16
 

@@ -1,29 +1,18 @@
 """Lane: one feature's segment in, its products added up output by output."""
 
-from amaranth.hdl import Cat, Module, Shape, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from permfc.config import EngineConfig
 from permfc.format import MAX_LEVELS
 
 from .index_decoder import CodeEntry, DecodeControl, IndexDecoder
 from .memory import BLOCK, PLAIN, WideMemory, registered_read
+from .widths import buffer_word, sum_bits
 
 PRODUCT = signed(16)  # int8 * int8
-
-
-def buffer_word(config: EngineConfig) -> Shape:
-    """Shape of the number of a bus word in a segment buffer, which holds two of the longest segments, or many short ones."""
-    return unsigned(ceil_log2(2 * config.segment_bytes // config.bus_bytes))
-
-
-def sum_bits(config: EngineConfig) -> int:
-    """Bits of what a lane adds up: a product of each of its features in a block, of which a dense8 feature counts twice."""
-    products = -(-2 * config.features // config.lanes)
-    return min(config.accumulator_bits, 16 + ceil_log2(products))
 
 
 class LaneFeature(data.StructLayout):
@@ -43,9 +32,9 @@ class LevelEntry(data.Struct):
 class Lane(wiring.Component):
     """Decodes the segment of a feature, multiplies each level by its activation, and adds the product to what it has for that output.
 
-    A codeword takes a cycle, whatever number of zeros it stands for. Segments lie in a ring, those of a round at the same place in all lanes. While one
-    bank of the tables is read, the other is filled for the next round. A lane without a feature adds zeros. In a sweep, which is a round without
-    features, the sums leave, one an output in their order, and become 0.
+    A codeword takes a cycle, whatever number of zeros it stands for. Segments lie in a ring, those of a round at the same place in all
+    lanes. While one bank of the tables is read, the other is filled for the next round. A lane without a feature adds zeros. In a sweep,
+    which is a round without features, the sums leave, one an output in their order, and become 0.
 
     Members
     -------

@@ -10,9 +10,9 @@ from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAX_CLASSES, M
 
 from .feeder import ENTRY_BITS, TABLE_BITS, Assignment, FeederItem
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
-from .lane import buffer_word
 from .orders import WORDS_BITS, Destination, OrderKind
-from .round_control import Round, segment_words
+from .round_control import Round
+from .widths import buffer_word, exceeds, segment_words
 
 ROUNDS_AHEAD = 7  # most rounds that are loaded and not begun
 
@@ -133,8 +133,8 @@ class Loader(wiring.Component):
                 begun.eq(0),
                 section.eq(Section.HEADER),
             ]
-        base, widest, space = self._ring(m, order, assigning, closing)
-        self._gate(m, order, busy, taking, closing, space)
+        base, widest, room = self._ring(m, order, assigning, closing)
+        self._gate(m, order, busy, taking, closing, room)
         self._store(m, order, base, address, taken, last, section)
         self._headers(m, order, section, taken)
         self._items(m, order, base, widest, assigning, closing)
@@ -142,18 +142,19 @@ class Loader(wiring.Component):
         return m
 
     def _ring(self, m: Module, order: Signal, assigning: Signal, closing: Signal) -> tuple[Signal, Signal, Signal]:
-        """Where the round's segments begin in all buffers, the longest of them, and the words that are free from there on."""
-        base, space = Signal(buffer_word(self.config)), Signal(len(self.word) + 1, init=1 << len(self.word))
-        widest = Signal(segment_words(self.config))
-        freed = Mux(self.freed_en, self.freed, 0)
-        m.d.sync += space.eq(space + freed)
+        """Where the round's segments begin in all buffers, the longest of them, and whether there is room for any."""
+        longest = 1 << (len(self.word) - 1)  # half of a buffer
+        base, taken, room = Signal(buffer_word(self.config)), Signal(range(2 * longest + 1)), Signal()
+        widest, freed = Signal(segment_words(self.config)), Mux(self.freed_en, self.freed, 0)
+        m.d.comb += room.eq(~exceeds(taken, longest))
+        m.d.sync += taken.eq(taken - freed)
         with m.If(assigning & (order.words > widest)):
             m.d.sync += widest.eq(order.words)
         with m.If(closing):
-            m.d.sync += [base.eq(base + widest), space.eq(space + freed - widest), widest.eq(0)]
-        return base, widest, space
+            m.d.sync += [base.eq(base + widest), taken.eq(taken + widest - freed), widest.eq(0)]
+        return base, widest, room
 
-    def _gate(self, m: Module, order: Signal, busy: Signal, taking: Signal, closing: Signal, space: Signal) -> None:
+    def _gate(self, m: Module, order: Signal, busy: Signal, taking: Signal, closing: Signal, room: Signal) -> None:
         """Decides on an order when it is taken, and again every cycle until it may proceed: the memory's READY is a register."""
         emitting = Signal()  # results of the block before are not all out, so its parameters are in use
         with m.If(self.emitted):
@@ -167,7 +168,7 @@ class Loader(wiring.Component):
             ready = Signal()
             with m.Switch(order.kind):
                 with m.Case(OrderKind.SEGMENT):
-                    m.d.comb += ready.eq((order.words <= space) & (rounds != ROUNDS_AHEAD))
+                    m.d.comb += ready.eq(room & (rounds != ROUNDS_AHEAD))
                 with m.Case(OrderKind.BIASES, OrderKind.MULTIPLIERS, OrderKind.FUNCTION):
                     m.d.comb += ready.eq(~emitting)
                 with m.Case(OrderKind.ROUND):

@@ -1,14 +1,13 @@
 """RoundControl: the beat to which all lanes decode."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from permfc.config import EngineConfig
 
 from .index_decoder import DecodeControl
-from .lane import buffer_word
-
+from .widths import buffer_word, segment_words
 
 SHORTEST = 4  # turns of a round: what is taken at its beginning has been taken when the next one begins to load
 
@@ -24,11 +23,6 @@ class Round(data.StructLayout):
             "turns": range(config.block_outputs // 2 + 1), "outputs": range(config.block_outputs + 1), "words": segment_words(config),
             "sweep": 1, "silent": 1,
         })
-
-
-def segment_words(config: EngineConfig) -> Shape:
-    """Shape of the bus words of a segment."""
-    return unsigned((config.segment_bytes // config.bus_bytes).bit_length())
 
 
 class OutputTag(data.Struct):

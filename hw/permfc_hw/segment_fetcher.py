@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from permfc.config import EngineConfig
-from permfc.format import CLASS_INFO, MAX_CLASSES, PAIR, TABLE_BYTES, WORDS_MASK, BlockFlag, words
+from permfc.format import MAX_CLASSES, PAIR, TABLE_BYTES, WORDS_MASK, BlockFlag, words
 
 from .activation_store import Activation
 from .headers import BLOCK_HEADER_LAYOUT, CLASS_INFO_LAYOUT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -15,15 +15,10 @@ from permfc.format import IMAGE_HEADER, MAGIC, MAX_CLASSES, VERSION, BlockFlag, 
 
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
 from .orders import WORDS_BITS, OrderKind, ProgramOrder
+from .widths import exceeds
 
 STUCK_BITS = 18    # cycles without a word from memory; the longest list of inactive features takes fewer
 FLUSH_CYCLES = 64  # more than any pipeline's length
-
-
-def _exceeds(value: Value, limit: int) -> Value:
-    """``value > limit`` for a power of two, without a carry chain."""
-    bit = ceil_log2(limit)
-    return value[bit + 1:].any() | (value[bit] & value[:bit].any())
 
 
 class Sequencer(wiring.Component):
@@ -138,14 +133,14 @@ class Sequencer(wiring.Component):
         header, block, config = self.image_header, self.block_header, self.config
         needs_another_engine = (
             (header.bus_bytes_log2 != ceil_log2(config.bus_bytes)) | (header.accumulator_bits > config.accumulator_bits)
-            | _exceeds(header.levels, config.levels) | _exceeds(header.features, config.features)
-            | _exceeds(header.block_outputs, config.block_outputs))
+            | exceeds(header.levels, config.levels) | exceeds(header.features, config.features)
+            | exceeds(header.block_outputs, config.block_outputs))
         if not config.tables:
             needs_another_engine |= (header.flags & ImageFlag.TABLES) != 0
         m.d.sync += [
             self._refused.eq(1),
-            self._malformed_block.eq((block.outputs == 0) | _exceeds(block.outputs, config.block_outputs)
-                                     | (block.classes == 0) | _exceeds(block.classes, MAX_CLASSES)),
+            self._malformed_block.eq((block.outputs == 0) | exceeds(block.outputs, config.block_outputs)
+                                     | (block.classes == 0) | exceeds(block.classes, MAX_CLASSES)),
         ]
         with m.If(header.magic != MAGIC):
             m.d.sync += self._refusal.eq(ErrorCode.MAGIC)
