@@ -1,8 +1,9 @@
 """Cycles of a layer against its limits: ``python benchmarks/cycles.py [--lanes N] [--bus-bits N] [--block-outputs N] [--latency N] [--json]``.
 
 A layer can take no fewer cycles than the bus words it reads, nor fewer than its rounds take to decode: each round of up to ``lanes`` lane
-segments takes two cycles a turn and two between it and the next; then each block's sums leave, an output a cycle. The table compares the cycles that the simulated engine counted with the larger of the
-two. Layers have Gaussian weights; inputs are random, with the stated share of them not zero. Every result is checked against the golden model.
+segments takes two cycles a turn and two between it and the next; then each block's sums leave, an output a cycle. The table compares the
+cycles that the simulated engine counted with both limits. Layers have Gaussian weights; inputs are random, with the stated share of them not
+zero. Every result is checked against the golden model.
 """
 
 from __future__ import annotations

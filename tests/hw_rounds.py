@@ -15,11 +15,12 @@ from hw_bench import stalls, stream_put, wait
 from permfc.config import EngineConfig
 from permfc.image.codec import NIBBLE_LEVELS, encode_class, level_tables, split_nibbles
 from permfc.network.segments import Kind, Segments
-from permfc_hw.lane import LaneFeature, LevelEntry, buffer_word
-from permfc_hw.round_control import SHORTEST, RoundControl
+from permfc_hw.lane import Lane
+from permfc_hw.round_control import RoundControl
 
 SIZES = (1, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 33, 64)
 LONG_CODE = (34, 21, 13, 8, 5, 3, 2, 1, 1)  # Fibonacci numbers: codewords of 1 to 8 bits
+FEWEST_TURNS = 4  # of a round
 LATE = (0, 0, 0, 1, 2, 3, 30)  # cycles that a complete round waits before it is handed over
 
 
@@ -95,8 +96,9 @@ def coded_class(segments: Segments, bus_bits: int) -> list[list[CodedSegment]]:
         weights = [levels[half] for levels, half in zip(NIBBLE_LEVELS, split_nibbles(segments.indices), strict=True)]
     tables = list(level_tables(segments))
     stored = np.split(encode_class(segments, bus_bits), len(weights), axis=1)
+    lanes = list(zip(weights, tables, stored, strict=True))
     return [
-        [CodedSegment(half[feature], table, data[feature].tobytes(), segments.turns) for half, table, data in zip(weights, tables, stored, strict=True)]
+        [CodedSegment(half[feature], table, data[feature].tobytes(), segments.turns) for half, table, data in lanes]
         for feature in range(segments.features)]
 
 
@@ -135,20 +137,17 @@ def swept_sums(rounds: list[LaneRound], lane: int) -> list[list[int]]:
 class LanePorts:
     """What lanes share of what comes from the loader and the feeder; only the enables are each lane's own."""
 
-    def __init__(self, config: EngineConfig, lanes: int) -> None:
-        self.word_en = Signal(lanes)
-        self.word = Signal(buffer_word(config))
-        self.word_data = Signal(config.bus_bits)
-        self.feature_en = Signal(lanes)
-        self.feature = Signal(LaneFeature(config))
-        self.entry_en = Signal(lanes)
-        self.entry = Signal(LevelEntry)
+    shared = ("word", "word_data", "feature", "entry")
 
-    def connect(self, m: Module, number: int, lane: object) -> None:
+    def __init__(self, config: EngineConfig, lanes: int) -> None:
+        members = Lane(config).signature.members
+        self.word_en, self.feature_en, self.entry_en = Signal(lanes), Signal(lanes), Signal(lanes)
+        self.word, self.word_data, self.feature, self.entry = (Signal(members[name].shape) for name in self.shared)
+
+    def connect(self, m: Module, number: int, lane: Lane) -> None:
         """Give a lane what is its."""
-        for name in ("word", "feature", "entry"):
-            m.d.comb += getattr(lane, f"{name}_en").eq(getattr(self, f"{name}_en")[number])
-        m.d.comb += [lane.word.eq(self.word), lane.word_data.eq(self.word_data), lane.feature.eq(self.feature), lane.entry.eq(self.entry)]
+        m.d.comb += [getattr(lane, name).eq(getattr(self, name)[number]) for name in ("word_en", "feature_en", "entry_en")]
+        m.d.comb += [getattr(lane, name).eq(getattr(self, name)) for name in self.shared]
 
 
 class RingLoader:
@@ -244,7 +243,7 @@ class LaneDriver:
 
 def gapless_turns(turns: int) -> int:
     """Turns from the beginning of a round to that of the next, when that one is not late."""
-    return max(SHORTEST, turns) + 1
+    return max(FEWEST_TURNS, turns) + 1
 
 
 async def round_is_over(ctx, control: RoundControl) -> None:

@@ -123,7 +123,7 @@ class TestIndexDecoder:
     """Entries of the level table, each at its place."""
 
     @given(seeds, configs, st.booleans())
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     def test_decodes_what_the_packer_coded(self, seed, config, punctual):
         rng = np.random.default_rng(seed)
         rounds = sum((random_block(rng, config, 1) for _ in range(4)), [])
@@ -221,7 +221,7 @@ class TestLane:
     """Sums of products."""
 
     @given(seeds, configs, st.booleans())
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=6, deadline=None)
     def test_sums_of_lanes_in_step(self, seed, config, punctual):
         """Each round has features for some of the lanes; the others add zeros, whatever they did before."""
         rng = np.random.default_rng(seed)

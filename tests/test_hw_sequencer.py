@@ -10,8 +10,10 @@ from hw_bench import SHORT_STALLS, check_waiting, run_bench, stalls, strobe, wai
 from permfc.config import EngineConfig
 from permfc.format import MAGIC, MAX_CLASSES, VERSION, BlockFlag, ErrorCode, ImageFlag
 from permfc_hw import sequencer
+from permfc_hw.lane import Lane
 from permfc_hw.orders import OrderKind
-from permfc_hw.sequencer import Sequencer
+from permfc_hw.round_control import RoundControl
+from permfc_hw.sequencer import FLUSH_CYCLES, Sequencer
 
 CONFIG = EngineConfig(lanes=4, bus_bits=64, block_outputs=32, features=64, levels=8, accumulator_bits=24)
 INPUTS = 50
@@ -40,6 +42,8 @@ class Engine:
     strobes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("swap", "go", "fail", "deliver"), 0))
     silent: OrderKind | None = None  # a kind of order that is never answered
     fetching: bool = True
+    flushed: int = 0    # cycles of the flush, up to its clearing
+    clearings: list[int] = field(default_factory=list)  # cycles of each
 
     async def serve(self, ctx) -> None:
         """Orders: a header appears some cycles after its order. An order that waits does not change; a fault takes it back."""
@@ -77,13 +81,24 @@ class Engine:
 
     async def watch(self, ctx) -> None:
         """Strobes, and the block that was gone for."""
-        box = self.box
+        box, clearing = self.box, 0
         while True:
-            _, _, *values = await ctx.tick().sample(box.swap, box.go, box.fail, box.deliver)
+            was_clearing = clearing
+            _, _, busy, flush, clearing, waits, *values = await ctx.tick().sample(
+                box.busy, box.flush, box.clearing, box.owed & ~box.timed_out, box.swap, box.go, box.fail, box.deliver)
             for name, value in zip(self.strobes, values, strict=True):
                 self.strobes[name] += value
                 if value and name != "fail":
                     self.events.append(name)
+            if clearing and not was_clearing:
+                assert self.flushed >= FLUSH_CYCLES and not waits
+                self.clearings.append(0)
+            if clearing:
+                assert busy and flush
+                self.clearings[-1] += 1
+            else:
+                self.flushed = self.flushed + 1 if busy and flush else 0
+            assert values[2] == (was_clearing and not clearing)  # a run has failed when nothing of it is left
 
     async def work(self, ctx) -> None:
         """Fetch each block; after a layer's last, its last result comes out some cycles later."""
@@ -150,7 +165,7 @@ def test_a_program_of_two_layers(delay):
             assert set(map(str, engine.events[6:8])) == {str(descriptors[2]), "swap"}
             await strobe(ctx, box.clear)
             assert not ctx.get(box.done)
-        assert engine.strobes["fail"] == 0
+        assert engine.strobes["fail"] == 0 and not engine.clearings
 
     run_bench(box, run, background=engine.background)
 
@@ -173,7 +188,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     await finish(ctx, box)
     assert ctx.get(box.error) == code and not ctx.get(box.done)
     assert (engine.strobes["fail"], engine.strobes["deliver"]) == (failures, 0)
-    assert ctx.get(box.flush)
+    assert ctx.get(box.flush) and len(engine.clearings) == failures
     await wait(ctx, 30)
     await strobe(ctx, box.clear)
     assert ctx.get(box.error) == ErrorCode.NONE
@@ -182,7 +197,7 @@ async def recover(ctx, engine: Engine, code: ErrorCode, failures: int = 1) -> No
     engine.image, engine.blocks, engine.block, engine.silent, engine.fetching = IMAGE, BLOCKS, -1, None, True
     await start(ctx, box)
     await finish(ctx, box)
-    assert ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE and engine.strobes["fail"] == failures
+    assert ctx.get(box.done) and ctx.get(box.error) == ErrorCode.NONE and engine.strobes["fail"] == len(engine.clearings) == failures
 
 
 def check_failure(engine: Engine, code: ErrorCode, received: int = INPUTS) -> None:
@@ -311,13 +326,14 @@ def test_a_run_is_either_delivered_or_failed(fault, delay):
 
     async def run(ctx) -> None:
         for cycle in range(1, 120, 1 + delay // 2):
-            engine.block, engine.strobes = -1, dict.fromkeys(engine.strobes, 0)
+            engine.block, engine.strobes, engine.clearings = -1, dict.fromkeys(engine.strobes, 0), []
             await start(ctx, box)
             await wait(ctx, cycle)
             await strobe(ctx, getattr(box, fault))
             await finish(ctx, box)
             done, failed = ctx.get(box.done), int(ctx.get(box.error) != ErrorCode.NONE)
             assert (engine.strobes["deliver"], engine.strobes["fail"]) == (done, failed) and done + failed == 1
+            assert len(engine.clearings) == failed
             outcomes.append(done)
             await wait(ctx, 40)  # the surroundings are at rest, too
 
@@ -343,8 +359,10 @@ def test_after_a_fault_answers_are_awaited(gives_up):
         assert ctx.get(box.busy) and ctx.get(box.flush) and engine.strobes["fail"] == 0
         ctx.set(box.timed_out if gives_up else box.owed, int(gives_up))
         await wait(ctx, 2)
-        assert not ctx.get(box.busy) and ctx.get(box.error) == ErrorCode.BUS
+        assert ctx.get(box.clearing)
         ctx.set(box.timed_out, 0)
+        await finish(ctx, box)
+        assert ctx.get(box.error) == ErrorCode.BUS
         if gives_up:
             await start_while_owed(ctx, box)
         ctx.set(box.owed, 0)
@@ -354,6 +372,52 @@ def test_after_a_fault_answers_are_awaited(gives_up):
         """Late answers must not be taken for the new run's."""
         await strobe(ctx, box.start)
         await wait(ctx, 200)
-        assert ctx.get(box.busy)
+        assert ctx.get(box.busy) and not ctx.get(box.clearing)
+
+    run_bench(box, run, background=engine.background)
+
+
+def sweep_cycles(config: EngineConfig) -> int:
+    """From a silent sweep's order until the last of a lane's sums is 0."""
+    control, cycles = RoundControl(config), []
+    most = config.block_outputs
+
+    async def run(ctx) -> None:
+        ctx.set(control.rounds.payload, {"turns": most // 2, "outputs": most, "words": 0, "sweep": 1, "silent": 1})
+        ctx.set(control.rounds.valid, 1)
+        begun = 0
+        while not begun:
+            _, _, begun = await ctx.tick().sample(control.rounds.ready)
+            cycles.append(begun)
+        ctx.set(control.rounds.valid, 0)
+        while ctx.get(control.decoding):
+            await ctx.tick()
+            cycles.append(0)
+
+    run_bench(control, run)
+    return len(cycles) + Lane.latency
+
+
+@pytest.mark.parametrize("block_outputs", [32, 64, 512])
+def test_a_failed_run_is_cleared(block_outputs):
+    """Long enough for a sweep over all outputs. The host can neither start a run meanwhile nor make the error vanish."""
+    config = replace(CONFIG, block_outputs=block_outputs)
+    engine = engine_of(config=config)
+    box = engine.box
+
+    async def run(ctx) -> None:
+        await start(ctx, box)
+        await wait(ctx, 20)
+        await strobe(ctx, box.malformed)
+        while not ctx.get(box.clearing):
+            await ctx.tick()
+        await strobe(ctx, box.start)
+        await strobe(ctx, box.clear)
+        await finish(ctx, box)
+        assert ctx.get(box.error) == ErrorCode.DESCRIPTOR
+        assert engine.clearings[0] >= sweep_cycles(config)
+        await wait(ctx, 20)
+        assert not ctx.get(box.busy)
+        await recover(ctx, engine, ErrorCode.DESCRIPTOR)
 
     run_bench(box, run, background=engine.background)

@@ -1,4 +1,4 @@
-"""ProductTable, AdderTree and Accumulators: from level numbers to the totals of a block."""
+"""AdderTree and Totals: from the lanes' sums to the totals of a block."""
 
 from __future__ import annotations
 
@@ -10,64 +10,51 @@ from hypothesis import strategies as st
 from hw_bench import run_bench
 from permfc.config import EngineConfig
 from permfc.format import BIAS_UNIT
-from permfc_hw.accumulators import Accumulators
 from permfc_hw.adder_tree import AdderTree
-from permfc_hw.product_table import ProductTable
+from permfc_hw.totals import Totals
 
 seeds = st.integers(0, 2**32 - 1)
-EXTREMES = (-(2**15), 2**15 - 1)
 
 
-def draw_products(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """int16 values, every fourth an extreme one."""
-    return np.where(rng.random(shape) < 0.25, rng.choice(EXTREMES, shape), rng.integers(*EXTREMES, shape, endpoint=True))
-
-
-@pytest.mark.parametrize("levels", [8, 16])
-@pytest.mark.parametrize("in_block_ram", [False, True])
-def test_one_bank_is_looked_up_while_the_other_is_filled(levels, in_block_ram):
-    table = ProductTable(levels=levels, in_block_ram=in_block_ram)
-    rng = np.random.default_rng(levels)
-    banks = draw_products(rng, (6, levels)).tolist()  # the contents of bank n % 2 in turn n
+def add_up(lanes: int, bits: int, total_bits: int, sums: np.ndarray) -> list[int]:
+    """What the tree makes of a row of sums a cycle."""
+    tree = AdderTree(lanes=lanes, bits=bits, total_bits=total_bits)
+    found = []
 
     async def bench(ctx) -> None:
-        for turn, products in enumerate(banks):
-            looked_up = rng.permutation(levels).tolist()
-            active = rng.integers(0, 2, levels).tolist()
-            found = []
-            for cycle in range(levels + table.latency):
-                ctx.set(table.write_en, cycle < levels)
-                ctx.set(table.write_bank, turn % 2)
-                ctx.set(table.write_level, cycle % levels)
-                ctx.set(table.write_product, products[cycle % levels])
-                ctx.set(table.bank, (turn + 1) % 2)
-                ctx.set(table.level, looked_up[cycle % levels])
-                ctx.set(table.clear, 1 - active[(cycle - 1) % levels])
-                _, _, product = await ctx.tick().sample(table.product)
-                found.append(product)
-            if turn:
-                expected = [banks[turn - 1][level] * on for level, on in zip(looked_up, active, strict=True)]
-                assert found[table.latency:] == expected
-
-    run_bench(table, bench)
-
-
-@given(seeds, st.sampled_from([4, 8, 16, 64]))
-@settings(max_examples=12, deadline=None)
-def test_the_sum_of_any_products(seed, lanes):
-    tree = AdderTree(lanes=lanes)
-    products = draw_products(np.random.default_rng(seed), (20, lanes))
-    products[:2] = np.array(EXTREMES)[:, None]
-
-    async def bench(ctx) -> None:
-        sums = []
-        for row in [*products.tolist(), *([[0] * lanes] * tree.latency)]:
-            ctx.set(tree.products, row)
+        for row in [*sums.tolist(), *([[0] * lanes] * tree.latency)]:
+            ctx.set(tree.sums, row)
             _, _, total = await ctx.tick().sample(tree.total)
-            sums.append(total)
-        assert sums[tree.latency:] == products.sum(axis=1).tolist()
+            found.append(total)
 
     run_bench(tree, bench)
+    assert tree.latency == lanes.bit_length() - 1
+    return found[tree.latency:]
+
+
+@given(seeds, st.sampled_from([4, 8, 16, 64]), st.sampled_from([16, 19, 24]))
+@settings(max_examples=12, deadline=None)
+def test_the_total_of_any_sums(seed, lanes, bits):
+    """Every fourth sum is an extreme one; the first two rows are as small, and as large, as they may be."""
+    rng = np.random.default_rng(seed)
+    extremes = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1])
+    shape = (20, lanes)
+    sums = np.where(rng.random(shape) < 0.25, rng.choice(extremes, shape), rng.integers(*extremes, shape, endpoint=True))
+    sums[:2] = extremes[:, None]
+    assert add_up(lanes, bits, bits + lanes.bit_length() - 1, sums) == sums.sum(axis=1).tolist()
+
+
+@given(seeds, st.sampled_from([(4, 16, 16), (16, 20, 21), (16, 24, 24), (64, 26, 28)]))
+@settings(max_examples=12, deadline=None)
+def test_a_total_narrower_than_its_terms_together(seed, widths):
+    """The packer proves that totals fit; sums of some of the terms may not."""
+    lanes, bits, total_bits = widths
+    half, limit = 2 ** (bits - 1), 2 ** (total_bits - 1)
+    sums = np.random.default_rng(seed).integers(-half, half, (60, lanes))
+    totals = sums.sum(axis=1)
+    fits = (totals >= -limit) & (totals < limit)
+    assert (abs(sums[fits, :lanes // 2].sum(axis=1)) > limit).any() or fits.all()
+    assert add_up(lanes, bits, total_bits, sums[fits]) == totals[fits].tolist()
 
 
 def bias_words(biases: np.ndarray, bus_bits: int) -> list[int]:
@@ -77,73 +64,97 @@ def bias_words(biases: np.ndarray, bus_bits: int) -> list[int]:
     return [int.from_bytes(data[start:start + bus_bits // 8], "little") for start in range(0, len(data), bus_bits // 8)]
 
 
-async def run_block(ctx, box: Accumulators, sums: np.ndarray, biases: np.ndarray, gaps: list[int]) -> list[tuple[int, int, int]]:
-    """Feed the rounds of a block, a row each; the block's totals as (output, total, end). Checks their latency."""
-    totals, outputs, tags = [], [0], [0] * (box.latency + 1)
+class TotalsBench:
+    """Feeds blocks, and checks in every cycle that a total is out if, and only if, its sum was in ``latency`` cycles before."""
 
-    async def cycle() -> None:
-        _, _, tag, enabled, total, end, output = await ctx.tick().sample(box.tag, box.total_en, box.total, box.end, box.output)
-        tags.append(tag.valid & tag.last)
-        assert enabled == tags[-1 - box.latency]
+    def __init__(self, ctx, box: Totals) -> None:
+        self.ctx, self.box = ctx, box
+        self.tags = [(0, 0)] * (box.latency + 1)
+        self.output = 0  # announced one cycle before its total
+        self.totals: list[tuple[int, int, int]] = []  # output, total, whether it is the block's last
+
+    async def cycle(self) -> None:
+        box = self.box
+        _, _, tag, enabled, total, end, output = await self.ctx.tick().sample(box.tag, box.total_en, box.total, box.end, box.output)
+        self.tags.append((tag.valid, tag.valid & tag.end))
+        assert (enabled, enabled & end) == self.tags[-1 - box.latency]
         if enabled:
-            totals.append((outputs[-1], total, end))
-        outputs.append(output)
+            self.totals.append((self.output, total, end))
+        self.output = output
 
-    for number, word in enumerate(bias_words(biases, box.config.bus_bits)):
+    async def load(self, biases: np.ndarray, unit: int) -> None:
+        """The biases of a block, in ``unit``."""
+        ctx, box = self.ctx, self.box
+        ctx.set(box.wide_bias, unit == BIAS_UNIT)
         ctx.set(box.biases_en, 1)
-        ctx.set(box.biases_address, number)
-        ctx.set(box.biases_data, word)
-        await cycle()
-    ctx.set(box.biases_en, 0)
-    rounds, count = sums.shape
-    for number, row in enumerate(sums.tolist()):
-        for output, value in enumerate(row):
-            ctx.set(box.tag, {"valid": 1, "first": number == 0, "last": number == rounds - 1, "end": output == count - 1})
+        for number, word in enumerate(bias_words(biases, box.config.bus_bits)):
+            ctx.set(box.biases_address, number)
+            ctx.set(box.biases_data, word)
+            await self.cycle()
+        ctx.set(box.biases_en, 0)
+        ctx.set(box.biases_data, 0)
+
+    async def sweep(self, sums: list[int], gap: int) -> None:
+        """The sums of a block, and so many cycles in which those that come by are nobody's."""
+        ctx, box = self.ctx, self.box
+        for output, value in enumerate(sums):
+            ctx.set(box.tag, {"valid": 1, "end": output == len(sums) - 1})
             ctx.set(box.sum, value)
-            await cycle()
-        ctx.set(box.tag, {"valid": 0, "first": 1, "last": 1, "end": 1})
+            await self.cycle()
+        ctx.set(box.tag, {"valid": 0, "end": 0})
         ctx.set(box.sum, 12345)
-        for _ in range(max(gaps[number], box.latency + 1 - count)):  # a round does not come back earlier
-            await cycle()
-    for _ in range(box.latency):
-        await cycle()
-    return totals
+        for _ in range(gap):
+            await self.cycle()
+
+    def take(self) -> list[tuple[int, int, int]]:
+        """The totals that are out and were not taken before."""
+        taken, self.totals = self.totals, []
+        return taken
+
+
+def numbered(totals: np.ndarray) -> list[tuple[int, int, int]]:
+    """A block's totals as they must come."""
+    return [(output, total, output == len(totals) - 1) for output, total in enumerate(totals.tolist())]
 
 
 @given(seeds, st.sampled_from([(16, 24), (32, 32), (64, 17), (128, 32)]))
 @settings(max_examples=20, deadline=None)
 def test_totals_of_blocks(seed, widths):
+    """Blocks with biases of their own, in narrow and in wide units, and sweeps of one block with a gap between them or none."""
     bus_bits, accumulator_bits = widths
     config = EngineConfig(lanes=4, bus_bits=bus_bits, block_outputs=16, accumulator_bits=accumulator_bits)
     rng = np.random.default_rng(seed)
-    box = Accumulators(config, sum_bits=18)
+    box = Totals(config)
     limit = 2 ** (accumulator_bits - 1)
 
     async def bench(ctx) -> None:
+        driver = TotalsBench(ctx, box)
         for _ in range(4):
-            outputs, rounds = int(rng.choice([1, 2, 3, 4, 7, 16])), int(rng.integers(1, 6))
-            bound = min(2**17, limit // (2 * rounds))
-            sums = rng.integers(-bound, bound, (rounds, outputs))
-            unit = int(rng.choice([1, BIAS_UNIT]))
+            outputs, unit = int(rng.choice([1, 2, 3, 4, 7, 16])), int(rng.choice([1, BIAS_UNIT]))
             most = min(limit // 2 // unit, 2**15)
             biases = rng.choice([-most, most - 1, *rng.integers(-most, most, 3)], outputs)
-            ctx.set(box.wide_bias, unit == BIAS_UNIT)
-            totals = await run_block(ctx, box, sums, biases, rng.choice([0, 0, 1, 5], rounds).tolist())
-            expected = (sums.sum(axis=0) + unit * biases).tolist()
-            assert totals == [(output, total, output == outputs - 1) for output, total in enumerate(expected)]
+            await driver.load(biases, unit)
+            sums = rng.integers(-(limit // 2), limit // 2, (int(rng.integers(1, 4)), outputs))
+            for row in sums.tolist():
+                await driver.sweep(row, int(rng.choice([0, 0, 1, 5])))
+            await driver.sweep([], box.latency)
+            assert driver.take() == sum((numbered(row + unit * biases) for row in sums), [])
 
     run_bench(box, bench)
 
 
-def test_totals_at_both_ends_of_the_accumulator():
-    config = EngineConfig(lanes=4, bus_bits=32, block_outputs=16, accumulator_bits=20)
-    box = Accumulators(config, sum_bits=18)
-    low, high = -(2**19), 2**19 - 1
+@pytest.mark.parametrize("unit", [1, BIAS_UNIT])
+def test_totals_at_both_ends_of_the_accumulator(unit):
+    """With the largest biases of their unit."""
+    bits = 20 if unit == 1 else 26
+    box = Totals(EngineConfig(lanes=4, bus_bits=32, block_outputs=16, accumulator_bits=bits))
+    biases = np.array([-(2**15), 2**15 - 1])
+    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1])
 
     async def bench(ctx) -> None:
-        sums = np.array([[-(2**17), 2**17 - 1]] * 4)
-        sums[-1] += [2**15, -(2**15) + 4]
-        biases = np.array([low, high]) - sums.sum(axis=0)
-        assert await run_block(ctx, box, sums, biases, [0, 0, 0, 0]) == [(0, low, 0), (1, high, 1)]
+        driver = TotalsBench(ctx, box)
+        await driver.load(biases, unit)
+        await driver.sweep((ends - unit * biases).tolist(), box.latency)
+        assert driver.take() == numbered(ends)
 
     run_bench(box, bench)
