@@ -119,9 +119,19 @@ def test_reads_beyond_the_memory() -> None:
         command_stream(sequential(64, 64, begin=32 << 20), memory("sdr-100"), reads_clock_hz=100e6)
 
 
+def rows_opened(trace: CommandTrace) -> int:
+    """ACTIVATEs of other rows than their banks had before. The rest depend on when refreshes close rows, which is the controller's choice."""
+    rows: dict[int, int] = {}
+    opened = 0
+    for bank, row in zip(*(field[trace.command == Command.ACTIVATE].tolist() for field in (trace.bank, trace.row)), strict=True):
+        opened += rows.get(bank) != row
+        rows[bank] = row
+    return opened
+
+
 @pytest.mark.parametrize("name", ["sdr-100", "qspi-48"])
 def test_model_and_counted_controller_agree_on_the_same_reads(name: str) -> None:
-    """The gateware gives what the model says: the same ACTIVATEs within some percent, the same time within five."""
+    """The gateware gives what the model says: the same rows opened, the same READs and the same time within five percent."""
     chosen, config = memory(name), EngineConfig(lanes=16, bus_bits=16, block_outputs=256, features=512)
     network = random_network(2, (300, 256, 100))
     x = np.random.default_rng(0).integers(-128, 128, 300).astype(np.int8)
@@ -138,7 +148,7 @@ def test_model_and_counted_controller_agree_on_the_same_reads(name: str) -> None
     assert modelled.bytes(chosen.bus_bits) == pytest.approx(counted.bytes(chosen.bus_bits), rel=0.05)
     ours, theirs = modelled.counts(), counted.counts()
     if name == "sdr-100":
-        assert ours["activate"] == pytest.approx(theirs["activate"], rel=0.05)
+        assert rows_opened(modelled) == rows_opened(counted)
         assert ours["read"] == pytest.approx(theirs["read"], rel=0.05)
     else:
         assert ours["read"] == theirs["read"]
