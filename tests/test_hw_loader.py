@@ -4,135 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
 from amaranth.hdl import ResetInserter, Signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_bench import LONG_STALLS, SHORT_STALLS, plain, run_bench, stalls, stream_put, strobe, wait
-from permfc.config import EngineConfig
-from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_CLASSES, MAX_LEVELS, BlockFlag, words
+from hw_programs import LANES, TABLE_WORDS, Program, program_of, random_program, small_config
 from permfc_hw.loader import ROUNDS_AHEAD, Loader
-from permfc_hw.orders import OrderKind
-
-LANES = 4
-FLAGS = {"layer_end": BlockFlag.LAST, "final": BlockFlag.FINAL, "relu": BlockFlag.RELU, "raw": BlockFlag.RAW,
-         "wide_bias": BlockFlag.WIDE_BIAS, "shared_mul": BlockFlag.SHARED_MUL, "table": BlockFlag.TABLE}
-TABLE_WORDS = 4  # of a function table; the fewest there are
-
-
-def small_config(bus_bits: int) -> EngineConfig:
-    return EngineConfig(lanes=LANES, bus_bits=bus_bits, block_outputs=64, features=64)
-
-
-@dataclass
-class Program:
-    """Orders, their words, and what must come of them."""
-
-    config: EngineConfig
-    draw: random.Random
-    orders: list[dict] = field(default_factory=list)
-    words: list[int] = field(default_factory=list)
-    writes: list[tuple] = field(default_factory=list)     # (memory, address, word) or (lane, number, word)
-    items: list[dict] = field(default_factory=list)       # for the feeder
-    emissions: list[dict] = field(default_factory=list)   # of each block
-    image_header: np.ndarray | None = None
-    block_headers: list[np.ndarray] = field(default_factory=list)
-    base: int = 0  # where the round's segments begin
-
-    @property
-    def longest(self) -> int:
-        """Words of the longest segment; the buffers hold two of them."""
-        return self.config.segment_bytes // self.config.bus_bytes
-
-    @property
-    def bank(self) -> int:
-        """Of the level tables of the current block."""
-        return (len(self.block_headers) - 1) % 2
-
-    @property
-    def rounds(self) -> int:
-        return sum(item["closes"] for item in self.items)
-
-    def random_words(self, count: int) -> list[int]:
-        return [self.draw.getrandbits(self.config.bus_bits) for _ in range(count)]
-
-    def order(self, kind: OrderKind, payload: list[int], **fields: int) -> list[int]:
-        unused = {"slot": self.draw.randrange(MAX_CLASSES), "x": self.draw.randrange(-128, 128), "sweep": 0}
-        self.orders.append({**unused, "kind": kind, "words": len(payload), **fields})
-        self.words += payload
-        return payload
-
-    def record(self, dtype: np.dtype) -> np.ndarray:
-        """A header of random bytes."""
-        return np.frombuffer(self.draw.randbytes(dtype.itemsize), dtype)[0].copy()
-
-    def as_words(self, record: np.ndarray) -> list[int]:
-        size, stored = self.config.bus_bytes, record.tobytes()
-        return [int.from_bytes(stored[start:start + size], "little") for start in range(0, len(stored), size)]
-
-    def add_image_header(self) -> None:
-        self.image_header = self.record(IMAGE_HEADER)
-        self.order(OrderKind.HEADER, self.as_words(self.image_header))
-
-    def add_descriptor(self) -> None:
-        header, size = self.record(BLOCK_HEADER), self.config.bus_bytes
-        classes = header["classes"] = self.draw.randint(1, MAX_CLASSES)
-        header["outputs"] = self.draw.randint(1, self.config.block_outputs)
-        self.block_headers.append(header)
-        infos = self.random_words(words(int(classes) * CLASS_INFO.itemsize, size))
-        tables = self.random_words(words(int(classes) * MAX_LEVELS * LEVEL_ENTRY.itemsize, size))
-        self.order(OrderKind.DESCRIPTOR, [*self.as_words(header), *infos, *tables])
-        bank = self.bank * words(MAX_CLASSES * MAX_LEVELS * LEVEL_ENTRY.itemsize, size)
-        self.writes += [("infos", *entry) for entry in enumerate(infos)] + [("tables", *entry) for entry in enumerate(tables, bank)]
-
-    def add_round(self, counts: list[int]) -> None:
-        """A segment of so many words for each lane, from the first one on."""
-        for lane, count in enumerate(counts):
-            slot, x = self.draw.randrange(MAX_CLASSES), self.draw.randrange(-128, 128)
-            payload = self.order(OrderKind.SEGMENT, self.random_words(count), slot=slot, x=x)
-            numbers = [(self.base + number) % (2 * self.longest) for number in range(count)]
-            self.writes += [(lane, number, word) for number, word in zip(numbers, payload, strict=True)]
-            self.items.append({"closes": 0, "x": x, "last_word": numbers[-1], "table": self.bank * MAX_CLASSES + slot})
-        self.close(max(counts, default=0), sweep=0)
-
-    def close(self, widest: int, sweep: int) -> None:
-        turns = self.draw.randint(0, self.config.block_outputs // 2)
-        self.order(OrderKind.ROUND, [], words=turns, sweep=sweep)
-        outputs = int(self.block_headers[-1]["outputs"])
-        self.items.append({"closes": 1, "turns": turns, "outputs": outputs, "words": widest, "sweep": sweep, "silent": 0})
-        self.base += widest
-
-    def add_end(self) -> None:
-        """Parameters and sweep."""
-        kinds = {OrderKind.BIASES: self.draw.randint(1, 4), OrderKind.MULTIPLIERS: self.draw.randint(1, 4), OrderKind.FUNCTION: TABLE_WORDS}
-        for kind, count in kinds.items():
-            if kind is OrderKind.BIASES or self.draw.random() < 0.7:
-                payload = self.order(kind, self.random_words(count))
-                self.writes += [(kind.name.lower(), *entry) for entry in enumerate(payload)]
-        self.close(0, sweep=1)
-        header = self.block_headers[-1]
-        flags = {name: int(bool(int(header["flags"]) & flag)) for name, flag in FLAGS.items()}
-        self.emissions.append({"shift": int(header["shift"]), "mul": int(header["mul"]), **flags})
-
-    def add_block(self, rounds: int) -> None:
-        """With short segments, of which the buffers hold many rounds, with long ones, or with both."""
-        self.add_descriptor()
-        low, high = self.draw.choice([(1, 1), (1, min(3, self.longest)), (1, self.longest), (self.longest, self.longest)])
-        for _ in range(rounds):
-            self.add_round([self.draw.randint(low, high) for _ in range(self.draw.choice([1, LANES - 1, LANES, LANES]))])
-        self.add_end()
-
-
-def random_program(seed: int, bus_bits: int) -> Program:
-    program = Program(small_config(bus_bits), random.Random(seed))
-    program.add_image_header()
-    for rounds in (1, 0, program.draw.randint(2, 4), program.draw.randint(ROUNDS_AHEAD, 2 * ROUNDS_AHEAD), 1):
-        program.add_block(rounds)
-    return program
 
 
 def meaning(item) -> dict:
@@ -292,15 +172,6 @@ def test_a_reset_forgets_a_program(cycles):
     around.check()
 
 
-def program_of(counts: list[list[int]], bus_bits: int = 32) -> Program:
-    """One block of rounds with segments of so many words."""
-    program = Program(small_config(bus_bits), random.Random(0))
-    program.add_descriptor()
-    for lanes in counts:
-        program.add_round(lanes)
-    return program
-
-
 class Feed:
     """Gives a loader all orders and words as soon as they are taken, and lists the items that come, with the cycle of each."""
 
@@ -372,6 +243,20 @@ def test_segments_fill_the_buffers(widest):
             assert await feed.settle(ctx) == fitting
             assert feed.items[-1]["closes"]  # and nothing of the next one
             await feed.begin(ctx, widest[freed])
+
+    feed.run(run)
+
+
+def test_words_may_be_free_when_a_round_is_complete():
+    """In the same cycle: of long segments the buffers hold but two rounds, so no word may get lost."""
+    feed = Feed(program_of([[8] * LANES] * 5))
+    loader = feed.loader
+
+    async def run(ctx) -> None:
+        for freed in (0, 8, 8, 8, 8):
+            while not (ctx.get(loader.item_en) and ctx.get(loader.item.closes)):
+                await ctx.tick()
+            await feed.begin(ctx, freed)
 
     feed.run(run)
 
