@@ -298,6 +298,7 @@ def test_a_feature_of_no_class_ends_a_block(infos):
     """It is told once; nothing is ordered any more, and the next block is fetched as ever."""
     bench = FetchBench()
     block, sound = (Block(class_infos(*classes), [(5, 1), (30, 1)]) for classes in (infos, [(7, FEATURES, 1)]))
+    sound.infos["turns"] = 1  # fewer than those of the round that was not closed
 
     async def run(ctx) -> None:
         await bench.start(ctx, block)
