@@ -12,6 +12,7 @@ from networks import random_inputs, random_network, random_table
 from permfc.config import EngineConfig
 from permfc.device.base import IMAGE_ADDRESS
 from permfc.errors import DeviceError
+from permfc.format import CLASS_INFO
 from permfc.image import pack
 from permfc.image.layout import image_layout
 from permfc.network import Kind, Network
@@ -51,6 +52,18 @@ def test_a_bit_of_a_segment(kind: Kind, x: np.ndarray) -> None:
     segment = (block.segment_offsets[0] + feature * block.feature_words[0]) * CONFIG.bus_bytes
     image = bytearray(pack(network, CONFIG))
     image[segment] ^= 0x80
+    device.write_memory(IMAGE_ADDRESS, bytes(image))
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        check_run(device, network, x)
+
+
+def test_turns_that_leave_weights_out(network: Network, x: np.ndarray) -> None:
+    """Nothing but the reader of images knows that they are too few."""
+    device = sane(CONFIG)
+    device.load(network)
+    block = image_layout(network, CONFIG.bus_bytes).blocks[0]
+    image = bytearray(pack(network, CONFIG))
+    np.frombuffer(image, CLASS_INFO, block.slots, (block.offset + block.header_words) * CONFIG.bus_bytes)["turns"] //= 2
     device.write_memory(IMAGE_ADDRESS, bytes(image))
     with pytest.raises(AssertionError, match="Arrays are not equal"):
         check_run(device, network, x)
