@@ -217,6 +217,17 @@ def prefix_features(rng: np.random.Generator, outputs: int, count: int) -> list[
     return [random_class(rng, outputs, RING.bus_bits, Kind.PREFIX)[0][0].of(random_activation(rng)) for _ in range(count)]
 
 
+def wraps(rounds: list[LaneRound], config: EngineConfig) -> Counter:
+    """How many rounds' segments wrap around the ring, and how many end exactly at its end."""
+    size, base, found = 2 * config.segment_bytes // config.bus_bytes, 0, Counter()
+    for round_ in rounds:
+        end = base + round_.words(config.bus_bits)
+        found["wraps"] += end > size
+        found["ends"] += end == size
+        base = end % size
+    return found
+
+
 class TestLane:
     """Sums of products."""
 
@@ -278,16 +289,6 @@ class TestLane:
             features = sum((random_class(rng, outputs, RING.bus_bits, kind) for _ in range(3)), [])
             rounds += [LaneRound(outputs, {0: segment.of(random_activation(rng))}) for feature in features for segment in feature]
             rounds.append(LaneRound(outputs, sweep=True))
-        assert wraps(rounds, RING)["wraps"] and wraps(rounds, RING)["ends"]
+        found = wraps(rounds, RING)
+        assert found["wraps"] and found["ends"]
         check_sums(RING, rounds, 1)
-
-
-def wraps(rounds: list[LaneRound], config: EngineConfig) -> Counter:
-    """How many rounds' segments wrap around the ring, and how many end exactly at its end."""
-    size, base, found = 2 * config.segment_bytes // config.bus_bytes, 0, Counter()
-    for round_ in rounds:
-        end = base + round_.words(config.bus_bits)
-        found["wraps"] += end > size
-        found["ends"] += end == size
-        base = end % size
-    return found

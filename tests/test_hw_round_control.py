@@ -65,7 +65,7 @@ def test_rounds_follow_each_other_without_a_gap():
 
 
 @given(seeds, st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_only_sums_that_leave_are_tagged(seed, punctual):
     """One an output of a sweep that is not silent, even and odd ones in turn, from the cycle on in which its first output is in stage 1."""
     rounds = random_rounds(np.random.default_rng(seed), 12)
@@ -80,7 +80,7 @@ def test_only_sums_that_leave_are_tagged(seed, punctual):
 
 
 @given(seeds, st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_segments_lie_in_a_ring(seed, punctual):
     """A round's begin where those of the round before end. They are free when the next round's features are in use: nobody reads them any more."""
     rounds = random_rounds(np.random.default_rng(seed), 12)
@@ -94,7 +94,7 @@ def test_segments_lie_in_a_ring(seed, punctual):
 
 
 @given(seeds, st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_lanes_are_told_of_each_round_in_the_order_of_their_stages(seed, punctual):
     """What belongs to a turn comes a cycle later for each stage that it has to do with."""
     rounds = random_rounds(np.random.default_rng(seed), 12)
@@ -117,7 +117,7 @@ def test_lanes_are_told_of_each_round_in_the_order_of_their_stages(seed, punctua
 
 
 @given(seeds, st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_lanes_are_filled_when_they_have_taken_what_they_had(seed, punctual):
     """From then on until the next round begins to load."""
     rounds = random_rounds(np.random.default_rng(seed), 12)
