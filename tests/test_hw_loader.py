@@ -53,9 +53,7 @@ class Surroundings:
                 await ctx.tick()
             await wait(ctx, next(pauses))
             round_, segments = self.waiting.popleft()
-            ctx.set(loader.sweep_begun, round_["sweep"])
             await strobe(ctx, loader.round_begun)
-            ctx.set(loader.sweep_begun, 0)
             self.begun, self.sweeps = self.begun + 1, self.sweeps + round_["sweep"]
             await wait(ctx, next(pauses) // 3)
             ctx.set(loader.freed, decoded[0])

@@ -61,7 +61,7 @@ class Engine(wiring.Component):
         self.read_master = ReadMaster(config)
         self.loader = Loader(config)
         self.round_control = RoundControl(config)
-        self.items = Queue(FeederItem(config), depth=1 << ceil_log2((ROUNDS_AHEAD + 1) * (config.lanes + 1)), block=True)
+        self.items = Queue(FeederItem(config), depth=1 << ceil_log2(ROUNDS_AHEAD * (config.lanes + 1)), block=True)
         self.feeder = Feeder(config)
         self.lanes = [Lane(config) for _ in range(config.lanes)]
         self.tree = AdderTree(lanes=config.lanes, bits=sum_bits(config), total_bits=config.accumulator_bits)
@@ -242,13 +242,11 @@ class Engine(wiring.Component):
         """After a failed run, one silent sweep over all that the lanes have room for."""
         loader, feeder, rounds = self.loader, self.feeder, self.round_control.rounds
         cleared, most = Signal(), self.config.block_outputs
-        begun = feeder.rounds.valid & feeder.rounds.ready
         m.d.comb += [
             rounds.payload.eq(feeder.rounds.payload),
             rounds.valid.eq(feeder.rounds.valid),
             feeder.rounds.ready.eq(rounds.ready),
-            loader.round_begun.eq(begun),
-            loader.sweep_begun.eq(begun & feeder.rounds.payload.sweep),
+            loader.round_begun.eq(feeder.rounds.valid & feeder.rounds.ready),
         ]
         m.d.sync += cleared.eq(self.sequencer.clearing & (cleared | rounds.ready))
         with m.If(self.sequencer.clearing):

@@ -61,7 +61,7 @@ class Loader(wiring.Component):
     word : Out
         Number of the word in the segment buffers.
     item_en, item : Out
-        For the feeder. At most ``ROUNDS_AHEAD + 1`` rounds are on the way to it.
+        For the feeder. At most ``ROUNDS_AHEAD`` rounds are on the way to it.
     round_begun, sweep_begun : In(1)
         Strobes: a round has left those items; it is a block's sweep.
     freed_en, freed : In
@@ -96,7 +96,6 @@ class Loader(wiring.Component):
             "item_en": Out(1),
             "item": Out(FeederItem(config)),
             "round_begun": In(1),
-            "sweep_begun": In(1),
             "freed_en": In(1),
             "freed": In(segment_words(config)),
             "table_complete": In(1),
@@ -161,8 +160,8 @@ class Loader(wiring.Component):
             m.d.sync += emitting.eq(0)
         with m.If(closing & order.sweep):
             m.d.sync += emitting.eq(1)
-        rounds, blocks = Signal(range(ROUNDS_AHEAD + 1)), Signal(2)  # that are closed and not begun
-        m.d.sync += [rounds.eq(rounds + closing - self.round_begun), blocks.eq(blocks + (closing & order.sweep) - self.sweep_begun)]
+        rounds = Signal(range(ROUNDS_AHEAD + 1))  # that are closed and not begun
+        m.d.sync += rounds.eq(rounds + closing - self.round_begun)
 
         def may_proceed(order: Signal) -> Value:
             ready = Signal()
@@ -173,9 +172,7 @@ class Loader(wiring.Component):
                     m.d.comb += ready.eq(~emitting)
                 with m.Case(OrderKind.ROUND):
                     m.d.comb += ready.eq(self.table_complete & (rounds != ROUNDS_AHEAD))
-                with m.Case(OrderKind.DESCRIPTOR):  # one bank of level tables is in use, the other one is free
-                    m.d.comb += ready.eq(~blocks[1])
-                with m.Default():
+                with m.Default():  # a bank of level tables is free: two blocks before, all results were out when parameters came
                     m.d.comb += ready.eq(1)
             return ready
 
