@@ -57,7 +57,7 @@ CLASS_INFO = np.dtype([
     ("base", "<u4"),              # word offset of feature 0's segment, extrapolated, modulo 2**32
     ("end", "<u2"),               # first feature after this class
     ("words", "<u2"),             # bits 0..11 words of one lane's segment; bit 15 PAIR
-    ("turns", "<u2"),             # codewords of a segment's longer stream up to the last nonzero weight, most of all segments
+    ("turns", "<u2"),             # that decode any segment of the class: a codeword of both streams each
     ("reserved", "<u2"),
 ])
 

@@ -126,7 +126,7 @@ def best_rice(indices: np.ndarray, levels_count: int) -> int:
 def sparse_turns(indices: np.ndarray, rice: int) -> np.ndarray:
     """Turns that decode each segment, int64 [n], for indices and a Rice parameter as in ``sparse_bits``.
 
-    A turn is a codeword of both streams. What comes behind the last nonzero weight of the longer one need not be decoded.
+    A turn is a codeword of both streams. What comes behind the last nonzero weight of a stream need not be decoded.
     """
     turns = np.zeros(len(indices), dtype=np.int64)
     for part in _chunks(*indices.shape):
