@@ -151,6 +151,16 @@ class TestIndexDecoder:
             check_codewords(round_, codewords)
             assert max(turn for _, turn, _, level in codewords if level >= 4) + 1 == round_.segments[0].turns
 
+    @pytest.mark.parametrize("kind", [Kind.PREFIX, Kind.SPARSE])
+    def test_streams_as_long_as_they_may_be(self, kind):
+        """From the first place of the longest stream on, and beyond the last one by the longest run."""
+        rng = np.random.default_rng(4)
+        config = EngineConfig(lanes=4, bus_bits=64, block_outputs=256, features=16)
+        classes = [random_class(rng, outputs, config.bus_bits, kind) for outputs in (256, 255, 256)]
+        rounds = [LaneRound(len(features[0][0].weights), {0: features[0][0]}) for features in classes]
+        for round_, codewords in zip(rounds, decode(config, rounds), strict=True):
+            check_codewords(round_, codewords)
+
     def test_zeros_at_the_end_are_not_waited_for(self):
         """The round of a segment with one nonzero weight is over after the fewest turns, and the next one is decoded from its first bit."""
         indices = np.zeros((1, 128), dtype=np.uint8)
