@@ -11,6 +11,7 @@ from permfc.config import EngineConfig
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, LEVEL_ENTRY, MAX_CLASSES, MAX_LEVELS, BlockFlag, words
 from permfc_hw.loader import ROUNDS_AHEAD
 from permfc_hw.orders import OrderKind
+from permfc_hw.round_control import SHORTEST
 
 LANES = 4
 FLAGS = {"layer_end": BlockFlag.LAST, "final": BlockFlag.FINAL, "relu": BlockFlag.RELU, "raw": BlockFlag.RAW,
@@ -97,7 +98,7 @@ class Program:
         turns = self.draw.randint(0, self.config.block_outputs // 2)
         self.order(OrderKind.ROUND, [], words=turns, sweep=sweep)
         outputs = int(self.block_headers[-1]["outputs"])
-        self.items.append({"closes": 1, "turns": turns, "outputs": outputs, "words": widest, "sweep": sweep, "silent": 0})
+        self.items.append({"closes": 1, "turns": max(turns, SHORTEST), "outputs": outputs, "words": widest, "sweep": sweep, "silent": 0})
         self.base += widest
 
     def add_end(self) -> None:

@@ -16,11 +16,10 @@ from permfc.config import EngineConfig
 from permfc.image.codec import NIBBLE_LEVELS, encode_class, level_tables, split_nibbles
 from permfc.network.segments import Kind, Segments
 from permfc_hw.lane import Lane
-from permfc_hw.round_control import RoundControl
+from permfc_hw.round_control import SHORTEST, RoundControl
 
 SIZES = (1, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 33, 64)
 LONG_CODE = (34, 21, 13, 8, 5, 3, 2, 1, 1)  # Fibonacci numbers: codewords of 1 to 8 bits
-FEWEST_TURNS = 4  # of a round
 LATE = (0, 0, 0, 1, 2, 3, 30)  # cycles that a complete round waits before it is handed over
 
 
@@ -65,7 +64,7 @@ class LaneRound:
         """The round as RoundControl is told of it."""
         slowest = max((segment.turns for segment in self.segments.values()), default=0)
         turns = -(-self.outputs // 2) if self.sweep else slowest
-        return {"turns": turns, "outputs": self.outputs, "words": self.words(bus_bits), "sweep": self.sweep, "silent": self.silent}
+        return {"turns": max(turns, SHORTEST), "outputs": self.outputs, "words": self.words(bus_bits), "sweep": self.sweep, "silent": self.silent}
 
 
 def random_activation(rng: np.random.Generator) -> int:
@@ -243,7 +242,7 @@ class LaneDriver:
 
 def gapless_turns(turns: int) -> int:
     """Turns from the beginning of a round to that of the next, when that one is not late."""
-    return max(FEWEST_TURNS, turns) + 1
+    return max(SHORTEST, turns) + 1
 
 
 async def round_is_over(ctx, control: RoundControl) -> None:

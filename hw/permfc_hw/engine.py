@@ -162,7 +162,7 @@ class Engine(wiring.Component):
         with m.If(destination.kind == kinds.SEGMENT):
             m.d.comb += [runs.payload.address.eq(order.address), runs.payload.joins.eq(order.joins)]
         with m.Else():
-            joins = (destination.kind == kinds.MULTIPLIERS) | (destination.kind == kinds.FUNCTION)
+            joins = (destination.kind != kinds.HEADER) & (destination.kind != kinds.BIASES)
             m.d.comb += [runs.payload.address.eq(program), runs.payload.joins.eq(joins)]
             with m.If(runs.valid & runs.ready):
                 m.d.sync += step.eq(destination.words)

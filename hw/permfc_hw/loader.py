@@ -11,7 +11,7 @@ from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAX_CLASSES, M
 from .feeder import ENTRY_BITS, TABLE_BITS, Assignment, FeederItem
 from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
 from .orders import WORDS_BITS, Destination, OrderKind
-from .round_control import Round
+from .round_control import SHORTEST, Round
 from .widths import buffer_word, exceeds, segment_words
 
 ROUNDS_AHEAD = 7  # most rounds that are loaded and not begun
@@ -250,7 +250,7 @@ class Loader(wiring.Component):
             assignment.feature.x.eq(order.x),
             assignment.feature.last_word.eq(base + order.words - 1),
             assignment.table.eq(Cat(order.slot, bank)),
-            round_.turns.eq(order.words),
+            round_.turns.eq(Mux(exceeds(order.words, SHORTEST), order.words, SHORTEST)),
             round_.outputs.eq(self.block_header.outputs),
             round_.words.eq(widest),
             round_.sweep.eq(order.sweep),

@@ -9,11 +9,11 @@ from permfc.config import EngineConfig
 from .index_decoder import DecodeControl
 from .widths import buffer_word, segment_words
 
-SHORTEST = 4  # turns of a round: what is taken at its beginning has been taken when the next one begins to load
+SHORTEST = 4  # turns of a round, a power of two: what is taken at its beginning has been taken when the next one begins to load
 
 
 class Round(data.StructLayout):
-    """A round of ``turns`` turns in a block of ``outputs`` outputs, whose segments take ``words`` of the buffers.
+    """A round of ``turns`` turns, at least ``SHORTEST``, in a block of ``outputs`` outputs, whose segments take ``words`` of the buffers.
 
     In a ``sweep`` the sums leave, or vanish if it is ``silent``.
     """
@@ -83,12 +83,10 @@ class RoundControl(wiring.Component):
 
     def _start(self, m: Module, odd: Signal, load: Signal) -> None:
         """``left`` counts the turns to the end of the round that was started last, this turn included."""
-        turns = Signal(range(self.config.block_outputs // 2 + 4))
-        left = Signal.like(turns)
+        left = Signal(range(self.config.block_outputs // 2 + 3))
         soon = Signal()  # the next turn is the round's last but one, or later
         m.d.comb += [
             soon.eq(left <= 3),
-            turns.eq(Mux(self.rounds.payload.turns <= SHORTEST, SHORTEST, self.rounds.payload.turns)),
             self.rounds.ready.eq(odd & load),
             self.decoding.eq(left != 0),
         ]
@@ -97,7 +95,7 @@ class RoundControl(wiring.Component):
             with m.If(self.rounds.valid & ~load & soon):
                 m.d.sync += load.eq(1)
             with m.If(load):
-                m.d.sync += left.eq(turns + 2)
+                m.d.sync += left.eq(self.rounds.payload.turns + 2)
             with m.Elif(left != 0):
                 m.d.sync += left.eq(left - 1)
 
