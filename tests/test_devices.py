@@ -22,7 +22,7 @@ def test_family_is_one_that_reports_are_read_for(name: str) -> None:
 def test_engines() -> None:
     """Those of docs/guide-synthesise.md."""
     engines = {name: (target.config.lanes, target.config.bus_bits, target.config.levels) for name, target in DEVICES.items()}
-    assert engines == {"ecp5-85k": (16, 32, 16), "ecp5-25k": (32, 32, 16), "up5k": (4, 16, 8)}
+    assert engines == {"ecp5-85k": (16, 32, 16), "ecp5-25k": (16, 32, 16), "up5k": (2, 16, 8)}
 
 
 def test_every_engine_has_tables() -> None:

@@ -58,7 +58,7 @@ DEVICES = {
             nextpnr_arguments=("--25k", "--package", "CABGA381", "--speed", "6"),
             synthesis_options="-nowidelut",  # smaller and no slower: a wide LUT takes two or four LUT4s
             target_mhz=100.0,
-            config=EngineConfig(lanes=32, bus_bits=32),
+            config=EngineConfig(lanes=16, bus_bits=32),
         ),
         FpgaDevice(
             name="up5k",
@@ -68,7 +68,7 @@ DEVICES = {
             synthesis_options="-dsp -spram",
             target_mhz=24.0,
             # 5,280 logic cells, 30 block RAMs of 4 kbit and four of 256 kbit, which hold the activations.
-            config=EngineConfig(lanes=4, bus_bits=16, block_outputs=512, features=4096, levels=8, accumulator_bits=24),
+            config=EngineConfig(lanes=2, bus_bits=16, block_outputs=512, features=4096, levels=8, accumulator_bits=24),
         ),
     )
 }
