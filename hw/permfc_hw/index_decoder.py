@@ -54,9 +54,7 @@ def _sum3(a: Value, b: Value) -> Value:
 
 def _reaches(prefix: Value, limit: Value, end: Value) -> Value:
     """``prefix >= limit``, but never where ``end`` tells that the limit is CODE_ENDS, whose bits are all ones."""
-    if len(prefix) > 3:
-        return Cat(Const(0, 1), prefix) >= Cat(end, limit)
-    reached = ~end  # so far, from the lowest bit up: a carry chain costs more for so few bits
+    reached = ~end  # so far, from the lowest bit up: a carry chain takes more sites for so few bits, with where it begins and ends
     for ours, theirs in zip(prefix, limit, strict=True):
         reached = (ours & ~theirs) | (~(ours ^ theirs) & reached)
     return reached

@@ -30,7 +30,7 @@ class Queue(wiring.Component):
         write, read = memory.write_port(), memory.read_port(domain="comb")
         pushed, popped = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))  # items so far, modulo twice the depth
         pushing, popping = Signal(), Signal()
-        out, out_valid, out_ready = Signal(width), Signal(), Signal()
+        out, out_valid, out_ready = Signal(width, reset_less=True), Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq((pushed ^ popped) != self.depth),
             pushing.eq(self.i.valid & self.i.ready),
