@@ -22,9 +22,10 @@ from .devices import FpgaDevice
 from .flow import build_folder, mapping_commands, route_seeds, synthesise_netlist
 
 # nextpnr's names of a resource, by family, and how many of ours one of theirs is. A LUT4 on ECP5 is any LUT site that is taken: by logic, a carry,
-# distributed RAM, or the write port of such a RAM, which blocks two. On iCE40 it is a logic cell: one LUT4 and one flip-flop, taken by either.
+# distributed RAM, or the write port of such a RAM, which blocks two, and nextpnr counts these too. On iCE40 it is a logic cell: one LUT4 and one
+# flip-flop, taken by either.
 RESOURCES = {
-    "ecp5": {"lut4": {"TRELLIS_COMB": 1, "TRELLIS_RAMW": 2}, "block_ram": {"DP16KD": 1}, "dsp": {"MULT18X18D": 1}},
+    "ecp5": {"lut4": {"TRELLIS_COMB": 1}, "block_ram": {"DP16KD": 1}, "dsp": {"MULT18X18D": 1}},
     "ice40": {"lut4": {"ICESTORM_LC": 1}, "block_ram": {"ICESTORM_RAM": 1}, "spram": {"ICESTORM_SPRAM": 1}, "dsp": {"ICESTORM_DSP": 1}},
 }
 
