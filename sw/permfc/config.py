@@ -22,7 +22,7 @@ class EngineConfig:
     Members
     -------
     lanes : int
-        Features decoded side by side, a codeword each a cycle. Power of two, 2 to 64.
+        Features decoded side by side, a codeword each a cycle. Power of two, 1 to 64.
     bus_bits : int
         Width of the AXI4 read data channel. Power of two, 16 to 512.
     block_outputs : int
@@ -54,7 +54,7 @@ class EngineConfig:
     tables: bool = True
 
     def __post_init__(self) -> None:
-        _check_power_of_two("lanes", self.lanes, 2, 64)
+        _check_power_of_two("lanes", self.lanes, 1, 64)
         _check_power_of_two("bus_bits", self.bus_bits, 16, 512)
         _check_power_of_two("block_outputs", self.block_outputs, 16, 4096)
         _check_power_of_two("features", self.features, 16, 32768)

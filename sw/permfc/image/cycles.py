@@ -23,6 +23,7 @@ _START = 3           # from START to the order of the image header
 _ASK = 7             # from an order to the address of its read
 _TAKE = 3            # from an order to where another one can wait in its place
 _BURST = 4           # between two addresses
+_FREE = 1            # from the last word of a burst to where another one can be asked for
 _WORD = 2            # from an answer to the word in its place
 _CHECK = 3           # from the last word of a header or of class infos to what follows from it
 _CLASS = 4           # to read a class info
@@ -114,7 +115,7 @@ class _Bus:
             self._taken.append(ordered + _TAKE)
         else:
             self._taken.append(max(ordered + _TAKE, self._asked + 1))
-            self._asked = max(ordered + _ASK, self._asked + _BURST, self._ends[0] + 1)
+            self._asked = max(ordered + _ASK, self._asked + _BURST, self._ends[0] + _FREE)
             first = max(self._asked + self._latency, self._end + 1)
             self._ends.append(0)
         self._end = self._ends[-1] = max(first, free) + words - 1
