@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -13,7 +12,7 @@ from permfc.format import MAX_CLASSES, MAX_LEVELS
 
 from .index_decoder import LEVEL_BITS
 from .lane import LaneFeature, LevelEntry
-from .memory import PLAIN, WideMemory
+from .memory import WideMemory
 from .round_control import Round
 
 ENTRY_BITS = 16  # of a level table: level and aux
@@ -22,10 +21,10 @@ TABLE_BITS = ceil_log2(TABLE_BANKS * MAX_CLASSES)  # bank on top of the class sl
 
 
 class Assignment(data.StructLayout):
-    """A feature for the round's next lane, and its level table."""
+    """A feature for the round's next lane, and its level table; of a ``pair`` that takes turns with another one."""
 
     def __init__(self, config: EngineConfig) -> None:
-        super().__init__({"feature": LaneFeature(config), "table": TABLE_BITS})
+        super().__init__({"feature": LaneFeature(config), "table": TABLE_BITS, "pair": 1})
 
 
 class FeederItem(data.StructLayout):
@@ -38,8 +37,8 @@ class FeederItem(data.StructLayout):
 class Feeder(wiring.Component):
     """Accepts an item a cycle once the lanes have taken what they had for the round before.
 
-    A lane whose feature before was of another class gets the 16 entries of its level table. All lanes of a class get them together. Two classes
-    may wait for that at a time, since the two segments of a dense8 feature, which are of two classes, come by turns.
+    Features come ordered by class. So where one needs another level table than its lane has, the lanes behind it are given the 16 entries, too: all
+    of them, or, if the two segments of dense8 features take turns, every other one. Later classes overwrite them.
 
     Members
     -------
@@ -71,11 +70,11 @@ class Feeder(wiring.Component):
             "entry_en": Out(config.lanes),
             "entry": Out(LevelEntry),
         })
-        self._lane = Signal(config.lanes, init=1)  # the round's next
-        # Two sets of lanes that wait for a table.
-        self._lanes = [Signal(config.lanes, name=f"lanes{i}") for i in range(2)]
+        self._rest = Signal(config.lanes, init=-1)  # lanes that have no feature of this round
+        self._odd = Signal()                        # the first of them is
+        # Of the even and of the odd lanes: the table of those that have no feature, if all have one, and whether the others have it, too.
         self._tables = [Signal(TABLE_BITS, name=f"table{i}", reset_less=True) for i in range(2)]
-        self._waiting = [lanes.any() for lanes in self._lanes]
+        self._known, self._partly = Signal(2), Signal(2)
         self._filling, self._pipeline = Signal(), Signal(3)
 
     def elaborate(self, platform: object) -> Module:
@@ -86,74 +85,54 @@ class Feeder(wiring.Component):
             self.table.write_address.eq(self.table_address),
             self.table.write_data.eq(self.table_data),
         ]
-        assigned, closed = Signal(), Signal()
         item, busy = self.items.payload, self._filling | self._pipeline.any()
-        joins, hit = self._destinations(m, item.of.assignment.table)
+        assignment = item.of.assignment
+        asks, has, assigned, closed = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            assigned.eq(self.items.valid & ~item.closes & self.fill_go & ~busy & (hit | joins.any())),
-            self.rounds.valid.eq(self.items.valid & item.closes & ~busy & ~self._waiting[0] & ~self._waiting[1]),
+            asks.eq(self.items.valid & ~item.closes & self.fill_go),
+            has.eq(Mux(self._odd, self._known[1] & (self._tables[1] == assignment.table), self._known[0] & (self._tables[0] == assignment.table))),
+            assigned.eq(asks & has),
+            self.rounds.valid.eq(self.items.valid & item.closes & ~busy),
             self.rounds.payload.eq(item.of.round),
             closed.eq(self.rounds.valid & self.rounds.ready),
             self.items.ready.eq(assigned | closed),
         ]
-        self._assign(m, assigned, hit, joins)
-        self._fill(m, ~assigned & ~busy & (self._waiting[0] | self._waiting[1]))
-        with m.If(closed):
-            m.d.sync += self._lane.eq(1)
+        self._assign(m, assignment, assigned)
+        self._fill(m, assignment, asks & ~has & ~busy)
+        self._close(m, closed, item.of.round.sweep)
         return m
 
-    def _destinations(self, m: Module, table: Value) -> tuple[Value, Value]:
-        """Which set of waiting lanes the next lane may join, one bit each, and whether it has the table already."""
-        waiting = self._waiting
-        like = [waiting[i] & (self._tables[i] == table) for i in range(2)]
-        joins, hit = Signal(2), Signal()
-        m.d.comb += [joins[0].eq(like[0] | (~waiting[0] & ~like[1])), joins[1].eq(like[1] | (waiting[0] & ~like[0] & ~waiting[1]))]
-        self._remember(m, table, hit)
-        return joins, hit
-
-    def _remember(self, m: Module, table: Value, hit: Signal) -> None:
-        """The table of every lane, as it will be when those that wait have theirs; known anew in every block."""
-        lanes = self.config.lanes
-        m.submodules.tables = tables = Memory(shape=TABLE_BITS, depth=lanes, init=[], attrs=PLAIN)
-        read, write = tables.read_port(domain="comb"), tables.write_port()
-        number, known = Signal(range(lanes)), Signal(lanes)
-        accepted = self.items.valid & self.items.ready
-        m.d.comb += [
-            read.addr.eq(number), write.addr.eq(number), write.data.eq(table), write.en.eq(accepted & ~self.items.payload.closes),
-            hit.eq((known & self._lane).any() & (read.data == table)),
-        ]
-        with m.If(write.en):
-            m.d.sync += [number.eq(number + 1), known.eq(known | self._lane)]
-        with m.If(accepted & self.items.payload.closes):
-            m.d.sync += number.eq(0)
-            with m.If(self.items.payload.of.round.sweep):
-                m.d.sync += known.eq(0)
-
-    def _assign(self, m: Module, assigned: Signal, hit: Signal, joins: Signal) -> None:
-        assignment = self.items.payload.of.assignment
-        m.d.sync += [self.feature_en.eq(self._lane & assigned.replicate(self.config.lanes)), self.feature.eq(assignment.feature)]
+    def _assign(self, m: Module, assignment: data.View, assigned: Value) -> None:
+        lane = self._rest & ~(self._rest << 1)
+        m.d.sync += [self.feature_en.eq(lane & assigned.replicate(self.config.lanes)), self.feature.eq(assignment.feature)]
         with m.If(assigned):
-            m.d.sync += self._lane.eq(self._lane.rotate_left(1))
-            with m.If(~hit):
-                for join, lanes, table in zip(joins, self._lanes, self._tables, strict=True):
-                    with m.If(join):
-                        m.d.sync += [lanes.eq(lanes | self._lane), table.eq(assignment.table)]
+            m.d.sync += [self._rest.eq(self._rest << 1), self._odd.eq(~self._odd)]
 
-    def _fill(self, m: Module, begin: Value) -> None:
-        """Table read, entry and write in three stages. The lanes of the first set come first."""
+    def _close(self, m: Module, closed: Value, sweep: Value) -> None:
+        """The next round begins with the first lane. A new block's tables are others."""
+        with m.If(closed):
+            m.d.sync += [self._rest.eq(-1), self._odd.eq(0), self._known.eq(self._known & ~self._partly & ~sweep.replicate(2)), self._partly.eq(0)]
+
+    def _fill(self, m: Module, assignment: data.View, begin: Value) -> None:
+        """Table read, entry and write in three stages."""
+        lanes = self.config.lanes
         number, number1 = Signal(LEVEL_BITS), Signal(LEVEL_BITS, reset_less=True)
-        chosen, table = Signal(self.config.lanes, reset_less=True), Signal(TABLE_BITS, reset_less=True)
-        stored = self.table.read_data
+        chosen, table = Signal(lanes, reset_less=True), Signal(TABLE_BITS, reset_less=True)
+        every_other = Cat(self._odd if lane % 2 else ~self._odd for lane in range(lanes))
         with m.If(begin):
-            m.d.sync += self._filling.eq(1)
-            with m.If(self._waiting[0]):
-                m.d.sync += [chosen.eq(self._lanes[0]), table.eq(self._tables[0]), self._lanes[0].eq(0)]
-            with m.Else():
-                m.d.sync += [chosen.eq(self._lanes[1]), table.eq(self._tables[1]), self._lanes[1].eq(0)]
+            m.d.sync += [
+                self._filling.eq(1), table.eq(assignment.table), chosen.eq(self._rest & (every_other | (~assignment.pair).replicate(lanes)))
+            ]
+            for parity in range(2):
+                own = self._odd == parity
+                with m.If(own | ~assignment.pair):
+                    before = ~Mux(own, self._rest[min(1, lanes - 1)], self._rest[0])
+                    m.d.sync += [self._tables[parity].eq(assignment.table), self._known[parity].eq(1), self._partly[parity].eq(before)]
         with m.If(self._filling):
             m.d.sync += number.eq(number + 1)
             with m.If(number == MAX_LEVELS - 1):
                 m.d.sync += self._filling.eq(0)
+        stored = self.table.read_data
         m.d.comb += self.table.read_address.eq(Cat(number, table))
         m.d.sync += [
             self._pipeline.eq(Cat(self._filling, self._pipeline)),
@@ -161,5 +140,5 @@ class Feeder(wiring.Component):
             self.entry.code.number.eq(number1),
             self.entry.code.aux.eq(stored[8:]),
             self.entry.level.eq(stored[:8].as_signed()),
-            self.entry_en.eq(chosen & self._pipeline[0].replicate(self.config.lanes)),
+            self.entry_en.eq(chosen & self._pipeline[0].replicate(lanes)),
         ]

@@ -250,6 +250,7 @@ class Loader(wiring.Component):
             assignment.feature.x.eq(order.x),
             assignment.feature.last_word.eq(base + order.words - 1),
             assignment.table.eq(Cat(order.slot, bank)),
+            assignment.pair.eq(order.pair),
             round_.turns.eq(Mux(exceeds(order.words, SHORTEST), order.words, SHORTEST)),
             round_.outputs.eq(self.block_header.outputs),
             round_.words.eq(widest),

@@ -29,13 +29,16 @@ def word_address_shape(config: EngineConfig) -> Shape:
 
 
 class Destination(data.StructLayout):
-    """What the loader must know of an order. For ``ROUND``, ``words`` are its turns, and ``sweep`` tells that it is its block's sweep."""
+    """What the loader must know of an order. ``pair`` marks the segments of a dense8 feature. For ``ROUND``, ``words`` are its turns, and ``sweep``
+    tells that it is its block's sweep.
+    """
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__({
             "kind": OrderKind,
             "words": WORDS_BITS,
             "slot": ceil_log2(MAX_CLASSES),
+            "pair": 1,
             "x": signed(8),
             "sweep": 1,
         })

@@ -104,6 +104,7 @@ class SegmentFetcher(wiring.Component):
             self.orders.payload.address.eq(self._info.base + self._offset),
             self.orders.payload.joins.eq(self._adjoining & (self._second | (self._feature.index == self._neighbour))),
             destination.slot.eq(self._slot + self._second),
+            destination.pair.eq(self._pair),
             destination.x.eq(self._feature.x),
         ]
         m.d.sync += [self.malformed.eq(0), self._taken.eq(0)]
