@@ -56,7 +56,7 @@ class Program:
         return [self.draw.getrandbits(self.config.bus_bits) for _ in range(count)]
 
     def order(self, kind: OrderKind, payload: list[int], **fields: int) -> list[int]:
-        unused = {"slot": self.draw.randrange(MAX_CLASSES), "x": self.draw.randrange(-128, 128), "sweep": 0}
+        unused = {"slot": self.draw.randrange(MAX_CLASSES), "x": self.draw.randrange(-128, 128), "pair": self.draw.randrange(2), "sweep": 0}
         self.orders.append({**unused, "kind": kind, "words": len(payload), **fields})
         self.words += payload
         return payload
@@ -87,11 +87,11 @@ class Program:
     def add_round(self, counts: list[int]) -> None:
         """A segment of so many words for each lane, from the first one on."""
         for lane, count in enumerate(counts):
-            slot, x = self.draw.randrange(MAX_CLASSES), self.draw.randrange(-128, 128)
-            payload = self.order(OrderKind.SEGMENT, self.random_words(count), slot=slot, x=x)
+            slot, x, pair = self.draw.randrange(MAX_CLASSES), self.draw.randrange(-128, 128), self.draw.randrange(2)
+            payload = self.order(OrderKind.SEGMENT, self.random_words(count), slot=slot, x=x, pair=pair)
             numbers = [(self.base + number) % (2 * self.longest) for number in range(count)]
             self.writes += [(lane, number, word) for number, word in zip(numbers, payload, strict=True)]
-            self.items.append({"closes": 0, "x": x, "last_word": numbers[-1], "table": self.bank * MAX_CLASSES + slot})
+            self.items.append({"closes": 0, "x": x, "last_word": numbers[-1], "table": self.bank * MAX_CLASSES + slot, "pair": pair})
         self.close(max(counts, default=0), sweep=0)
 
     def close(self, widest: int, sweep: int) -> None:

@@ -31,6 +31,7 @@ class CodedSegment:
     table: np.ndarray    # LEVEL_ENTRY [16], one object for all segments of a class
     data: bytes          # whole bus words
     turns: int           # of any segment of the class
+    pair: bool           # it takes turns with the other nibble's
     x: int = 0
 
     def words(self, bus_bits: int) -> list[int]:
@@ -97,7 +98,7 @@ def coded_class(segments: Segments, bus_bits: int) -> list[list[CodedSegment]]:
     stored = np.split(encode_class(segments, bus_bits), len(weights), axis=1)
     lanes = list(zip(weights, tables, stored, strict=True))
     return [
-        [CodedSegment(half[feature], table, data[feature].tobytes(), segments.turns) for half, table, data in lanes]
+        [CodedSegment(half[feature], table, data[feature].tobytes(), segments.turns, len(weights) > 1) for half, table, data in lanes]
         for feature in range(segments.features)]
 
 

@@ -40,8 +40,8 @@ async def load_tables(ctx, feeder: Feeder, bank: int, tables: np.ndarray, pauses
         ctx.set(feeder.table_en, 0)
 
 
-def assignment(x: int, last_word: int, table: int) -> dict:
-    return {"closes": 0, "of": {"assignment": {"feature": {"x": x, "last_word": last_word}, "table": table}}}
+def assignment(x: int, last_word: int, table: int, pair: bool = False) -> dict:
+    return {"closes": 0, "of": {"assignment": {"feature": {"x": x, "last_word": last_word}, "table": table, "pair": int(pair)}}}
 
 
 def closing(round_: dict[str, int]) -> dict:
@@ -54,6 +54,7 @@ class TabledBlock:
 
     rounds: list[list[int]]
     tables: np.ndarray  # LEVEL_ENTRY [slots, 16]
+    pairs: frozenset[int] = frozenset()  # slots whose features take turns with the next or the last slot's
 
 
 def random_tables(rng: np.random.Generator, slots: int = MAX_CLASSES) -> np.ndarray:
@@ -64,14 +65,15 @@ def random_blocks(rng: np.random.Generator) -> list[TabledBlock]:
     """Blocks whose features come ordered by class, as they are packed, each followed by others of its class, or by turns with another class."""
     blocks = []
     for _ in range(4):
-        slots, lanes = 0, []
+        slots, lanes, pairs = 0, [], set()
         while slots < 14 and len(lanes) < 30 and rng.random() < 0.9:
             pair = int(rng.random() < 0.3)
             lanes += [slots, slots + pair] * int(rng.integers(1, 9))
+            pairs |= {slots, slots + 1} if pair else set()
             slots += 1 + pair
         width = int(rng.integers(1, LANES + 1))
         rounds = [lanes[start:start + width] for start in range(0, len(lanes), width)]
-        blocks.append(TabledBlock(rounds, random_tables(rng, slots + 1)))
+        blocks.append(TabledBlock(rounds, random_tables(rng, slots + 1), frozenset(pairs)))
     return blocks
 
 
@@ -84,17 +86,7 @@ class WatchedLanes:
         self.features: dict[int, dict[str, int]] = {}  # of this round
         self.tables: list[list[tuple[int, int]]] = [[] for _ in range(LANES)]  # level and aux of each entry
         self.fills: list[list[int]] = [[]]  # of each round, the lanes of each table
-        self.needed = [set() for _ in self.rounds]  # lanes that need a table in each round
-        self._find_needed(blocks)
-
-    def _find_needed(self, blocks: list[TabledBlock]) -> None:
-        number = 0
-        for block in blocks:
-            known: dict[int, int] = {}
-            for round_ in [*block.rounds, []]:
-                self.needed[number] = {lane for lane, slot in enumerate(round_) if known.get(lane) != slot}
-                known.update(enumerate(round_))
-                number += 1
+        self.needed = [fills for block in blocks for fills in needed_fills(block)]
 
     async def watch(self, ctx) -> None:
         feeder = self.feeder
@@ -134,8 +126,22 @@ class WatchedLanes:
         assert self.features == {lane: feature_of(number, lane) for lane in range(len(round_))}
         for lane, slot in enumerate(round_):
             assert self.tables[lane] == block.tables[slot].tolist()
-        filled = [lane for lane in range(LANES) for enables in self.fills[-1] if enables >> lane & 1]
-        assert sorted(filled) == sorted(self.needed[number])
+        assert self.fills[-1] == self.needed[number]
+
+
+def needed_fills(block: TabledBlock) -> list[list[int]]:
+    """Of each round and the sweep, the lanes that get each table: all from the first that needs it on, of a pair every other one."""
+    given: dict[int, int] = {}
+    rounds = []
+    for round_ in [*block.rounds, []]:
+        fills = []
+        for lane, slot in enumerate(round_):
+            if given.get(lane) != slot:
+                lanes = range(lane, LANES, 2 if slot in block.pairs else 1)
+                given.update(dict.fromkeys(lanes, slot))
+                fills.append(sum(1 << other for other in lanes))
+        rounds.append(fills)
+    return rounds
 
 
 def feature_of(number: int, lane: int) -> dict[str, int]:
@@ -178,8 +184,9 @@ class FeederBench:
             while self.loaded <= block_number:
                 await ctx.tick()
             for round_ in [*block.rounds, []]:
-                features = [(feature_of(number, lane), slot + MAX_CLASSES * (block_number % 2)) for lane, slot in enumerate(round_)]
-                items = [assignment(feature["x"], feature["last_word"], table) for feature, table in features]
+                features = [(feature_of(number, lane), slot) for lane, slot in enumerate(round_)]
+                items = [assignment(feature["x"], feature["last_word"], slot + MAX_CLASSES * (block_number % 2), slot in block.pairs)
+                         for feature, slot in features]
                 await stream_put(ctx, self.feeder.items, [*items, closing(round_of(number, not round_))], self.item_pauses)
                 number += 1
 
@@ -200,19 +207,18 @@ def test_rounds_are_offered_when_their_lanes_have_all_they_need(seed):
     FeederBench(blocks, [stalls(seed + number, LONG_STALLS) for number in range(4)]).run()
 
 
-@pytest.mark.parametrize(("rounds", "fills"), [
-    pytest.param([[0] * 8, [0] * 8, [0] * 5], [[0xFF], [], []], id="one class"),
-    pytest.param([[0] * 3, [0] * 8], [[0x07], [0xF8]], id="more lanes than before"),
-    pytest.param([[0] * 8, [0] * 2 + [1] * 6, [1] * 8], [[0xFF], [0xFC], [0x03]], id="the next class"),
-    pytest.param([[2, 3] * 4, [2, 3] * 4], [[0x55, 0xAA], []], id="dense8"),
-    pytest.param([[2, 3] * 4, [3, 2] * 4], [[0x55, 0xAA], [0x55, 0xAA]], id="dense8, halves of a feature in two rounds"),
-    pytest.param([[0, 0, 0, 2, 3, 2, 3, 2]], [[0x07, 0x50, 0xA8]], id="dense8 behind another class"),
-    pytest.param([[0, 1, 2, 3, 0, 1, 2, 3]], None, id="classes by turns"),
+@pytest.mark.parametrize(("rounds", "pairs", "fills"), [
+    pytest.param([[0] * 8, [0] * 8, [0] * 5], (), [[0xFF], [], []], id="one class"),
+    pytest.param([[0] * 3, [0] * 8], (), [[0xFF], []], id="more lanes than before"),
+    pytest.param([[0] * 8, [0] * 2 + [1] * 6, [1] * 8], (), [[0xFF], [0xFC], [0xFF]], id="the next class"),
+    pytest.param([[2, 3] * 4, [2, 3] * 4], (2, 3), [[0x55, 0xAA], []], id="dense8"),
+    pytest.param([[2, 3] * 4, [3, 2] * 4], (2, 3), [[0x55, 0xAA], [0x55, 0xAA]], id="dense8, halves of a feature in two rounds"),
+    pytest.param([[0, 0, 0, 2, 3, 2, 3, 2]], (2, 3), [[0xFF, 0xA8, 0x50]], id="dense8 behind another class"),
+    pytest.param([[0, 1, 2, 3, 4, 5, 6, 7]], (), [[0xFF & -(1 << lane) for lane in range(8)]], id="a class a lane"),
 ])
-def test_lanes_of_a_class_get_their_table_together(rounds, fills):
-    """While no item is late, a class's table is read once a round, and only for lanes that have another one."""
-    found = FeederBench([TabledBlock(rounds, random_tables(np.random.default_rng(1)))], [no_stalls()] * 4).run()
-    assert fills is None or [sorted(round_) for round_ in found] == [*(sorted(round_) for round_ in fills), []]
+def test_lanes_of_a_class_get_their_table_together(rounds, pairs, fills):
+    found = FeederBench([TabledBlock(rounds, random_tables(np.random.default_rng(1)), frozenset(pairs))], [no_stalls()] * 4).run()
+    assert found == [*fills, []]
 
 
 def test_a_blocks_tables_are_not_the_last_blocks():
@@ -339,8 +345,9 @@ class FedLanesBench:
                 await ctx.tick()
             for round_ in block.rounds:
                 await self.ring.round_is_loaded(ctx, number)
-                features = [(self.ring.feature(number, segment), block.slot(segment)) for segment in round_.segments.values()]
-                items = [assignment(feature["x"], feature["last_word"], slot + MAX_CLASSES * (block_number % 2)) for feature, slot in features]
+                bank = MAX_CLASSES * (block_number % 2)
+                features = [(self.ring.feature(number, segment), segment) for segment in round_.segments.values()]
+                items = [assignment(feature["x"], feature["last_word"], block.slot(segment) + bank, segment.pair) for feature, segment in features]
                 await stream_put(ctx, self.box.feeder.items, [*items, closing(round_.payload(self.ring.bus_bits))], self.pauses)
                 number += 1
 

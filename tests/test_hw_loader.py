@@ -19,7 +19,7 @@ def meaning(item) -> dict:
     """The fields of a feeder's item that mean something."""
     if item.closes:
         return {"closes": 1, **plain(item.of.round)}
-    return {"closes": 0, **plain(item.of.assignment.feature), "table": item.of.assignment.table}
+    return {"closes": 0, **plain(item.of.assignment.feature), "table": item.of.assignment.table, "pair": item.of.assignment.pair}
 
 
 class Surroundings:

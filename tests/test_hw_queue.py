@@ -77,7 +77,7 @@ def test_latency_and_throughput(block):
 def test_structures_pass():
     layout = Destination(EngineConfig(lanes=4))
     queue = Queue(layout, depth=2)
-    item = {"kind": OrderKind.SEGMENT, "words": 4095, "slot": 15, "x": -128, "sweep": 1}
+    item = {"kind": OrderKind.SEGMENT, "words": 4095, "slot": 15, "pair": 1, "x": -128, "sweep": 1}
 
     async def bench(ctx) -> None:
         await stream_put(ctx, queue.i, [item])

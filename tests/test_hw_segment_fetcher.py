@@ -66,7 +66,7 @@ class Block:
                 if self.used == LANES:
                     self.close()
                 address = base + index * count * (1 + pair) + half * count
-                self.orders.append({"kind": OrderKind.SEGMENT, "words": count, "address": address, "slot": slot + half, "x": x})
+                self.orders.append({"kind": OrderKind.SEGMENT, "words": count, "address": address, "slot": slot + half, "x": x, "pair": int(pair)})
                 self.used, self.turns = self.used + 1, max(self.turns, turns)
         if self.used:
             self.close()
@@ -180,7 +180,7 @@ class FetchBench:
         self.run(run)
 
 
-MEANT = {OrderKind.SEGMENT: ("words", "slot", "x"), OrderKind.ROUND: ("words", "sweep")}
+MEANT = {OrderKind.SEGMENT: ("words", "slot", "pair", "x"), OrderKind.ROUND: ("words", "sweep")}
 
 
 def meaning(order: dict) -> dict:
