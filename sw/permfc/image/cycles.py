@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -123,6 +124,16 @@ class _Bus:
         return self._end + _WORD
 
 
+class _Member(NamedTuple):
+    """A segment of a round: its words, its class's turns and level table, and when it came; of a ``pair`` with another table."""
+
+    words: int
+    turns: int
+    table: int
+    pair: bool
+    arrived: int
+
+
 class _Lanes:
     """Rounds behind each other."""
 
@@ -142,11 +153,9 @@ class _Lanes:
                 return max(free, until)
         return free
 
-    def begin(self, complete: int, turns: int, words: int, tables: np.ndarray) -> int:
+    def begin(self, complete: int, turns: int, words: int, members: list[_Member]) -> int:
         """When the next round begins, whose last segment or order is in its place at ``complete``."""
-        fills, last = self._fills(tables)
-        given = max(self._taken + len(tables) + _FILL * fills, complete + _FEED + _FILL * last)
-        begin = max(given + _BEGIN, self._next)
+        begin = max(max(complete + _FEED, self._given(members)) + _BEGIN, self._next)
         if self._held:
             self._held[-1] = self._held[-1][0], begin + _TAKEN
         self._held.append((words, 1 << 62))
@@ -159,11 +168,14 @@ class _Lanes:
         self.decode += cycles
         return begin
 
-    def _fills(self, tables: np.ndarray) -> tuple[int, bool]:
-        """Level tables that some lane does not have, and whether the round's last lane is one of those."""
-        fresh = tables != self._tables[:len(tables)]
-        self._tables[:len(tables)] = tables
-        return len(np.unique(tables[fresh])), bool(fresh[-1:].any())
+    def _given(self, members: list[_Member]) -> int:
+        """When all lanes have their level tables; those behind the first that needs one get it, too."""
+        given = self._taken
+        for lane, member in enumerate(members):
+            if self._tables[lane] != member.table:
+                self._tables[lane::2 if member.pair else 1] = member.table
+                given = max(given, member.arrived + _FEED) + _FILL
+        return max(given, self._taken + len(members))
 
     def forget_tables(self) -> None:
         """Those of a new block are others."""
@@ -198,20 +210,21 @@ class _Run:
         for number, words in enumerate((block.bias_words, block.mul_words, block.function_words)):
             if words:
                 self._order(words, joins=number > 0, free=self._emitted)
-        begin = self.lanes.begin(self._order(0), -(-block.outputs // 2), 0, np.empty(0, np.int64))
+        begin = self.lanes.begin(self._order(0), -(-block.outputs // 2), 0, [])
         self.finished = self._emitted = begin + block.outputs + _RESULT + (self._config.lanes - 1).bit_length()
         if last:
             self._list_ready = self.finished + _SWAP
 
     def _rounds(self, block: BlockLayout, active: np.ndarray) -> None:
         """All features in their order, up to ``lanes`` segments a round."""
-        members: list[tuple[int, int, int]] = []  # table, words, turns
+        members: list[_Member] = []
         slot, neighbour = 0, -1
         for segments, feature_words in zip(block.classes, block.feature_words, strict=True):
-            self._ordered += _CLASS * segments.kind.slots
-            neighbour = -1
-            features, halves = segments.first + np.flatnonzero(active[segments.first:segments.end]), segments.kind.slots
-            if not feature_words:  # they are passed over, or are the last
+            halves, neighbour = segments.kind.slots, -1
+            words = feature_words // halves
+            self._ordered += _CLASS * halves
+            features = segments.first + np.flatnonzero(active[segments.first:segments.end])
+            if not words:  # they are passed over, or are the last
                 self._ordered += _FEATURE * len(features) * (segments is not block.classes[-1])
                 features = features[:0]
             for feature in features:
@@ -219,13 +232,13 @@ class _Run:
                     if len(members) == self._config.lanes:
                         self._close(members)
                         members = []
-                    self._order(feature_words // halves, _FEATURE, half > 0 or feature == neighbour, self.lanes.free())
-                    members.append((slot + half, feature_words // halves, segments.turns))
+                    done = self._order(words, _FEATURE, half > 0 or feature == neighbour, self.lanes.free())
+                    members.append(_Member(words, segments.turns, slot + half, halves > 1, done - words + 1))
                 neighbour = feature + 1
             slot += halves
         if members:
             self._close(members)
 
-    def _close(self, members: list[tuple[int, int, int]]) -> None:
-        tables, words, turns = np.array(members).T
-        self.lanes.begin(self._order(0), int(turns.max()), int(words.max()), tables)
+    def _close(self, members: list[_Member]) -> None:
+        turns, words = (max(values) for values in ([member.turns for member in members], [member.words for member in members]))
+        self.lanes.begin(self._order(0), turns, words, members)
