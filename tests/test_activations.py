@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from permfc.compression.floors import without_floors
 from permfc.compression.overhead import Storage
-from permfc.compression.scaling import hidden_steps, int8_rows, int8_steps, row_scales, wide_steps
+from permfc.compression.scaling import hidden_steps, int8_rows, int8_steps, row_scales, wide_steps, with_whole_ranges
 from permfc.compression.statistics import (
     Statistics,
     assumed_samples,
@@ -211,3 +211,20 @@ def test_what_a_feature_never_falls_below_goes_into_the_next_bias():
     assert 1 <= moved.layers[0].bias[2] < 1.15
     for unchanged in (without_floors(network, x[:10], dense), without_floors(network, x, [Storage(16, 64)] * 2)):
         assert all((a.bias == b.bias).all() for a, b in zip(unchanged, network, strict=True))
+
+
+@pytest.mark.parametrize("kinds", [Kind.DENSE8, Kind.PREFIX])
+@pytest.mark.parametrize("hidden", [20, 200])
+def test_whole_ranges_in_front_of_few_int8_weights_change_no_results(kinds, hidden):
+    rng = np.random.default_rng(2)
+    network = FloatNetwork((FloatLayer(rng.standard_normal((hidden, 8)), rng.standard_normal(hidden), RELU, "a"),
+                            FloatLayer(rng.standard_normal((6, hidden)), np.zeros(6), IDENTITY, "b")))
+    x = rng.standard_normal((50, 8)).astype(np.float32)
+    storages, steps = [Storage(16, 64, kinds=frozenset({kinds}))] * 2, [np.ones(8), rng.uniform(0.01, 0.1, hidden)]
+    layers, moved, centres = with_whole_ranges(network, steps, [None, None], storages)
+    if kinds is Kind.PREFIX or hidden * 6 > 1024:
+        assert layers == list(network.layers) and moved == steps and not centres[0].any()
+        return
+    np.testing.assert_allclose(FloatNetwork(tuple(layers)).predict(x), network.predict(x), atol=1e-4)
+    np.testing.assert_allclose(layers[0].function(np.full(hidden, -1.0)), -128 * moved[1])
+    np.testing.assert_allclose(127 * moved[1] + centres[0], 127 * steps[1])  # the peak

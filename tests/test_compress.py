@@ -107,6 +107,13 @@ def test_calibration_helps():
     assert with_data < without
 
 
+def test_no_sequences_are_sought_where_all_weights_are_int8(monkeypatch):
+    for name in ("quantise_sparse", "quantise_profiles"):
+        monkeypatch.setattr(f"permfc.compression.classes.{name}", lambda *args: pytest.fail("A sequence was sought"))
+    network, x = random_network([20, 16, 8]), random_inputs(200, 20)
+    assert relative_error(network, compress(network, "dense8", x), random_inputs(200, 20, 2)) < 5e-3
+
+
 def test_eight_levels_fit_an_engine_with_eight():
     network, x = random_network([100, 90, 30]), random_inputs(300, 100)
     compressed = compress(network, 7.0, x, EngineConfig(levels=8))

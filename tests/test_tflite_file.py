@@ -193,7 +193,7 @@ def test_real_sines(data_folder, name):
 @pytest.mark.parametrize("name", ["float", "int8"])
 def test_compressed_sines_at_every_point(data_folder, name):
     """Against the file's own results, in parts of the range of the sine, 2. The int8 file's own roundings are 2.2 % from
-    its layers in float at one point, so no network that rounds at other places comes much nearer."""
+    its layers in float at one point, so a network that rounds at other places comes nearer only by chance."""
     model, source = load_graph(data_folder / "tflite" / f"sine_{name}.tflite")
     x = (
         np.linspace(0, 2 * np.pi, 500, dtype=np.float32)[:, None]
@@ -204,7 +204,9 @@ def test_compressed_sines_at_every_point(data_folder, name):
         found = session.run(None, {model.graph.input[0].name: x})[0].astype(np.float64)
     wanted = run(data_folder / "tflite" / f"sine_{name}.tflite", x)[0]
     errors = np.abs(found - wanted) * (1.0 if name == "float" else 0.008290956728160381) / 2
-    assert errors.max() < 0.026
+    assert np.sqrt(np.mean(np.square(errors))) < 0.007
+    assert (errors > 0.02).sum() <= (1 if name == "int8" else 0)
+    assert errors.max() < 0.022
     assert np.sqrt(np.square(errors).mean()) < 0.009
 
 

@@ -65,9 +65,9 @@ class Function:
         """Whether an engine needs a table to compute it."""
         return not (self.is_identity or self.is_rectifier)
 
-    def less(self, offset: float) -> Function:
-        """The function x -> f(x) - ``offset``."""
-        return self if offset == 0 else replace(self, compute=lambda x: self.compute(x) - offset, clamp=None, homogeneous=False)
+    def less(self, offset: np.ndarray | float) -> Function:
+        """The function x -> f(x) - ``offset``, which is one number or has one for each place of the last axis."""
+        return self if not np.any(offset) else replace(self, compute=lambda x: self.compute(x) - offset, clamp=None, homogeneous=False)
 
     def normalised(self) -> tuple[Function, float]:
         """A function and a positive factor, whose product this one is.

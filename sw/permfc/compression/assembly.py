@@ -37,7 +37,7 @@ def assemble(ready: Prepared, fits: list[ClassFit], orders: list[np.ndarray], re
     layers: list[Layer] = []
     for number, (source, fit, order) in enumerate(zip(scaled, fits, orders, strict=True)):
         last, function, table = number == len(scaled) - 1, source.source.function, ready.tables[number]
-        raw, centre = last and function.is_identity, table.centre if table else 0.0
+        raw, centre = last and function.is_identity, source.centre[order]
         bias, rows = source.source.bias[order].astype(np.float64), source.rows[order]
         quantiser = Quantiser(fit, (bias - centre) / rows)
         value = rows * quantiser.unit

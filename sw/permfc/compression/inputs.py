@@ -162,8 +162,6 @@ def without_offsets(network: FloatNetwork, samples: Sequence[np.ndarray | None],
     """The network for inputs without their offsets, which go into the first bias, and ``samples`` [S, N] without them."""
     if steps.zeros is None:
         return network, samples
-    offsets, first = steps.offsets(network.inputs), network.layers[0]
-    bias = first.bias + first.weight.astype(np.float64) @ offsets
-    moved = FloatLayer(first.weight, bias.astype(np.float32), first.function, first.name)
+    offsets = steps.offsets(network.inputs)
     centred = tuple(None if x is None else (x - offsets).astype(np.float32) for x in samples)
-    return FloatNetwork((moved, *network.layers[1:]), network.notes), centred
+    return FloatNetwork((network.layers[0].for_less(offsets), *network.layers[1:]), network.notes), centred

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,7 @@ def prepare(network: FloatNetwork, bits: float, calibration: np.ndarray | None, 
     network, (samples, original) = without_offsets(network, (samples, original), steps)
     statistics[0] = shifted(statistics[0], steps.offsets(network.inputs))
     scaled = scale_layers(network, statistics, tables, storages, steps, rates, real_samples)
+    network = replace(network, layers=tuple(layer.source for layer in scaled))
     return Prepared(network, storages, statistics, tables, scaled, steps, samples, original)
 
 

@@ -7,7 +7,7 @@ levels are chosen. Both are chosen such that the weights of a layer look alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ _MOST_RAISE = 16.0       # of the scale of a row with an exceptionally large wei
 _LIMITS = 24             # of the largest weight that are tried
 _LARGEST = 127.0         # level
 _MOST_BIAS = 32000.0     # in levels, so that it is still in int16 after corrections
+_FEW_WEIGHTS = 1024      # of a layer that takes a few microseconds, whether zeros are skipped or not
 _TINY = 1e-30
 
 
@@ -43,6 +44,8 @@ class ScaledLayer:
         Value of one step of each feature.
     rows : float64 [M]
     importance : float64 [N]
+    centre : float64 [M]
+        What the integer 0 stands for in the results, in front of a table.
     """
 
     source: FloatLayer
@@ -50,6 +53,7 @@ class ScaledLayer:
     steps: np.ndarray
     rows: np.ndarray
     importance: np.ndarray
+    centre: np.ndarray
 
     @property
     def energy(self) -> float:
@@ -60,31 +64,65 @@ class ScaledLayer:
 def scale_layers(network: FloatNetwork, statistics: list[Statistics], tables: Sequence[Table | None], storages: Sequence[Storage],
                  input_steps: InputSteps, rates: Sequence[float], real_samples: int) -> list[ScaledLayer]:
     """Scale all layers, so that the mean energy of a weight is 1; a common step behind a table is what that says."""
+    steps = [input_steps.steps(network.inputs)]
+    for number, layer in enumerate(network.layers[1:], 1):
+        if (table := tables[number - 1]) and table.common:
+            steps.append(np.full(layer.inputs, table.after))
+            continue
+        coarsest = _bound(network.layers[number - 1].function) / 127.0
+        dense = storages[number].only_dense
+        steps.append(int8_steps(layer.weight, statistics[number], coarsest, real_samples) if dense else
+                     hidden_steps(layer.weight, statistics[number], coarsest))
+    layers, steps, centres = with_whole_ranges(network, steps, tables, storages)
     scaled = []
-    for number, (layer, stats) in enumerate(zip(network, statistics, strict=True)):
-        if number == 0:
-            steps = input_steps.steps(layer.inputs)
-        elif (table := tables[number - 1]) and table.common:
-            steps = np.full(layer.inputs, table.after)
+    for layer, stats, own, centre, storage, rate in zip(layers, statistics, steps, centres, storages, rates, strict=True):
+        matters = importance(stats, own, real_samples)
+        weights = layer.weight * own.astype(np.float32)
+        if storage.only_dense:
+            rows = int8_rows(weights, stats.sensitivity, layer.bias - centre, matters)
         else:
-            coarsest = _bound(network.layers[number - 1].function) / 127.0
-            dense = storages[number].only_dense
-            steps = int8_steps(layer.weight, stats, coarsest, real_samples) if dense else hidden_steps(layer.weight, stats, coarsest)
-        matters = importance(stats, steps, real_samples)
-        weights = layer.weight * steps.astype(np.float32)
-        if storages[number].only_dense:
-            own = tables[number]
-            rows = int8_rows(weights, stats.sensitivity, layer.bias - (own.centre if own else 0.0), matters)
-        else:
-            rows = tamed(weights, row_scales(weights, matters, stats.sensitivity), matters, rates[number])
+            rows = tamed(weights, row_scales(weights, matters, stats.sensitivity), matters, rate)
         weights /= rows[:, None].astype(np.float32)
-        scaled.append(ScaledLayer(layer, weights, steps, rows, matters))
+        scaled.append(ScaledLayer(layer, weights, own, rows, matters, centre))
     mean_energy = sum(layer.energy for layer in scaled) / network.weight_count
     if mean_energy > 0:  # slopes and errors near 1, whatever the scale of weights and inputs
         for layer in scaled:
             layer.rows *= np.sqrt(mean_energy)
             layer.weights /= np.float32(np.sqrt(mean_energy))
     return scaled
+
+
+def with_whole_ranges(network: FloatNetwork, steps: list[np.ndarray], tables: Sequence[Table | None],
+                      storages: Sequence[Storage]) -> tuple[list[FloatLayer], list[np.ndarray], list[np.ndarray]]:
+    """Let ReLUs in front of few int8 weights have all 256 integers: -128 stands for 0, where results are clamped anyway.
+
+    That halves what rounding them does, and costs the zeros, which would not be read.
+
+    Parameters
+    ----------
+    network : FloatNetwork
+    steps : list of float64 [N]
+        Of every layer's inputs, at 127 steps to the peak.
+    tables, storages : sequences
+        One item a layer.
+
+    Returns
+    -------
+    layers : list of FloatLayer
+        With the same results: what -128 took from them is in the biases of the following layers.
+    steps : list of float64 [N]
+    centres : list of float64 [M]
+        What the integer 0 stands for in each layer's results, in front of a table.
+    """
+    layers, steps = list(network.layers), list(steps)
+    centres = [np.full(layer.outputs, table.centre if table else 0.0) for layer, table in zip(layers, tables, strict=True)]
+    for number in range(1, len(layers)):
+        if layers[number - 1].function.is_rectifier and storages[number].only_dense and layers[number].weight.size <= _FEW_WEIGHTS:
+            steps[number] = steps[number] * (127.0 / 255.0)
+            centres[number - 1] = offsets = 128.0 * steps[number]
+            layers[number - 1] = replace(layers[number - 1], function=layers[number - 1].function.less(offsets))
+            layers[number] = layers[number].for_less(offsets)
+    return layers, steps, centres
 
 
 def _bound(function: Function) -> float:

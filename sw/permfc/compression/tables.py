@@ -95,7 +95,7 @@ def with_tables(network: FloatNetwork, samples: np.ndarray, real: bool,
     margin, offset = hidden_margin(len(samples), real), 0.0
     for number, layer in enumerate(network):
         following = network.layers[number + 1] if number + 1 < len(network) else None
-        layer = _for_offset(layer, offset)
+        layer = layer.for_less(offset)
         sums = layer.sums(samples)
         table = _table(layer.function, _widened(sums, margin), following, rates[min(number + 1, len(rates) - 1)])
         offset = table.offset if table else 0.0
@@ -103,11 +103,6 @@ def with_tables(network: FloatNetwork, samples: np.ndarray, real: bool,
         tables.append(table)
         samples = layers[-1].function(sums)
     return replace(network, layers=tuple(layers)), tables
-
-
-def _for_offset(layer: FloatLayer, offset: float) -> FloatLayer:
-    """The layer for inputs from which ``offset`` was taken."""
-    return replace(layer, bias=layer.bias + offset * layer.weight.sum(axis=1, dtype=np.float64)) if offset else layer
 
 
 def _widened(sums: np.ndarray, margin: float) -> np.ndarray:

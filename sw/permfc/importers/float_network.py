@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,6 +73,11 @@ class FloatLayer:
     def sums(self, x: np.ndarray) -> np.ndarray:
         """What the layer gives to its function, float32 [batch, M], for ``x`` float32 [batch, N]."""
         return x @ self.weight.T + self.bias
+
+    def for_less(self, offsets: np.ndarray | float) -> FloatLayer:
+        """The layer with the same results for inputs from which ``offsets``, one for all or float [N], were taken."""
+        taken = self.weight @ np.broadcast_to(np.asarray(offsets, dtype=np.float64), self.inputs)
+        return replace(self, bias=(self.bias + taken).astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
