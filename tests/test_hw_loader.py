@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hw_bench import LONG_STALLS, SHORT_STALLS, plain, run_bench, stalls, stream_put, strobe, wait
 from hw_programs import LANES, TABLE_WORDS, Program, program_of, random_program, small_config
+from permfc_hw.headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
 from permfc_hw.loader import ROUNDS_AHEAD, Loader
 
 
@@ -295,5 +296,5 @@ def test_headers(bus_bits):
             assert not ctx.get(loader.header_done) and not ctx.get(loader.infos_done)
 
     feed.run(watch)
-    records = [program.image_header, *program.block_headers]
-    assert seen == [{name: int(record[name]) for name in record.dtype.names} for record in records]
+    records, layouts = [program.image_header, *program.block_headers], [IMAGE_HEADER_LAYOUT, *[BLOCK_HEADER_LAYOUT] * 3]
+    assert seen == [{name: int(record[name]) for name, _ in layout} for record, layout in zip(records, layouts, strict=True)]

@@ -50,7 +50,7 @@ def test_a_total_narrower_than_its_terms_together(seed, widths):
     """The packer proves that totals fit; sums of some of the terms may not."""
     lanes, bits, total_bits = widths
     half, limit = 2 ** (bits - 1), 2 ** (total_bits - 1)
-    sums = np.random.default_rng(seed).integers(-half, half, (60, lanes))
+    sums = np.random.default_rng(seed).integers(-half, half, (400, lanes))
     totals = sums.sum(axis=1)
     fits = (totals >= -limit) & (totals < limit)
     assert (abs(sums[fits, :lanes // 2].sum(axis=1)) > limit).any() or fits.all()
@@ -64,20 +64,27 @@ def bias_words(biases: np.ndarray, bus_bits: int) -> list[int]:
     return [int.from_bytes(data[start:start + bus_bits // 8], "little") for start in range(0, len(data), bus_bits // 8)]
 
 
+NOBODYS = 12345  # a sum without a tag
+
+
 class TotalsBench:
-    """Feeds blocks, and checks in every cycle that a total is out if, and only if, its sum was in ``latency`` cycles before."""
+    """Feeds blocks, each sum ``lead`` cycles behind its tag, and checks in every cycle that a total is out if, and only if, its sum was in before."""
 
     def __init__(self, ctx, box: Totals) -> None:
         self.ctx, self.box = ctx, box
-        self.tags = [(0, 0)] * (box.latency + 1)
+        self.tags = [(0, 0)] * (box.lead + 2)
+        self.sums = [NOBODYS] * box.lead  # on their way
         self.output = 0  # announced one cycle before its total
         self.totals: list[tuple[int, int, int]] = []  # output, total, whether it is the block's last
 
-    async def cycle(self) -> None:
+    async def cycle(self, coming: int = NOBODYS) -> None:
+        """One cycle, in which the tag of the sum ``coming`` is in."""
         box = self.box
+        self.sums.append(coming)
+        self.ctx.set(box.sum, self.sums.pop(0))
         _, _, tag, enabled, total, end, output = await self.ctx.tick().sample(box.tag, box.total_en, box.total, box.end, box.output)
         self.tags.append((tag.valid, tag.valid & tag.end))
-        assert (enabled, enabled & end) == self.tags[-1 - box.latency]
+        assert (enabled, enabled & end) == self.tags[-2 - box.lead]
         if enabled:
             self.totals.append((self.output, total, end))
         self.output = output
@@ -99,10 +106,8 @@ class TotalsBench:
         ctx, box = self.ctx, self.box
         for output, value in enumerate(sums):
             ctx.set(box.tag, {"valid": 1, "end": output == len(sums) - 1})
-            ctx.set(box.sum, value)
-            await self.cycle()
+            await self.cycle(value)
         ctx.set(box.tag, {"valid": 0, "end": 0})
-        ctx.set(box.sum, 12345)
         for _ in range(gap):
             await self.cycle()
 
@@ -137,7 +142,7 @@ def test_totals_of_blocks(seed, widths):
             sums = rng.integers(-(limit // 2), limit // 2, (int(rng.integers(1, 4)), outputs))
             for row in sums.tolist():
                 await driver.sweep(row, int(rng.choice([0, 0, 1, 5])))
-            await driver.sweep([], box.latency)
+            await driver.sweep([], box.lead + 1)
             assert driver.take() == sum((numbered(row + unit * biases) for row in sums), [])
 
     run_bench(box, bench)
@@ -154,7 +159,7 @@ def test_totals_at_both_ends_of_the_accumulator(unit):
     async def bench(ctx) -> None:
         driver = TotalsBench(ctx, box)
         await driver.load(biases, unit)
-        await driver.sweep((ends - unit * biases).tolist(), box.latency)
+        await driver.sweep((ends - unit * biases).tolist(), box.lead + 1)
         assert driver.take() == numbered(ends)
 
     run_bench(box, bench)

@@ -65,10 +65,10 @@ DEVICES = {
             part="ICE40UP5K-SG48",
             family="ice40",
             nextpnr_arguments=("--up5k", "--package", "sg48"),
-            synthesis_options="-dsp -spram",
+            synthesis_options="-dsp -spram -abc9 -dff -device u",
             target_mhz=24.0,
             # 5,280 logic cells, 30 block RAMs of 4 kbit and four of 256 kbit, which hold the activations.
-            config=EngineConfig(lanes=2, bus_bits=16, block_outputs=512, features=4096, levels=8, accumulator_bits=24),
+            config=EngineConfig(lanes=2, bus_bits=16, block_outputs=512, features=4096, levels=8, accumulator_bits=24, outstanding=2),
         ),
     )
 }

@@ -21,11 +21,16 @@ from .devices import FpgaDevice
 
 NETLIST = "netlist.json"
 
-# The lists of activations go to an iCE40 UltraPlus' large RAMs, which are for memories that ask for them and have no initial contents. The lists
-# need none: an entry is written before it is read.
-_LISTS_TO_SPRAM = (
+_ICE40 = (
+    # The read registers of its block RAMs begin with anything: what Amaranth says of them would be built around each of them.
+    "setattr -unset init a:read_data",
+    # Small tables would become flip-flops, each in a logic cell of its own: there is no distributed RAM, and block RAM is left.
+    'setattr -set ram_style "block" */m:*decoder.offsets*',
+    # The lists of activations go to the UltraPlus' large RAMs, which are for memories that ask for them and have no initial contents. The lists
+    # need none: an entry is written before it is read.
     'setattr -set ram_style "huge" */m:*store.*_layers.memory',
     "delete */t:$meminit* */r:MEMID=*store.*_layers.memory %i",
+    "opt -full -fine",  # finds one percent of the logic cells that synth_ice40 leaves
 )
 
 
@@ -41,7 +46,7 @@ def mapping_commands(device: FpgaDevice, top: str) -> list[str]:
     Flattening before synth_* keeps yosys from a silent abort on wires named like ``x`` beside ``x[0]`` (YosysHQ/yosys#4349).
     """
     synth = f"synth_{device.family} {device.synthesis_options} -top {top} -json netlist.part"
-    return ["proc", "flatten", "opt_clean -purge", *(_LISTS_TO_SPRAM if "-spram" in device.synthesis_options else ()), synth]
+    return ["proc", "flatten", "opt_clean -purge", *(_ICE40 if device.family == "ice40" else ()), synth]
 
 
 def synthesise_netlist(folder: Path, sources: dict[str, str], script: str, progress: Progress | None) -> Path:

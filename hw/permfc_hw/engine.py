@@ -256,7 +256,7 @@ class Engine(wiring.Component):
     def _connect_results(self, m: Module) -> None:
         loader, totals, requantiser = self.loader, self.totals, self.requantiser
         m.d.comb += [
-            totals.tag.eq(delayed(m, self.round_control.tag, Lane.latency + self.tree.latency)),
+            totals.tag.eq(delayed(m, self.round_control.tag, Lane.latency + self.tree.latency - Totals.lead)),
             totals.sum.eq(self.tree.total),
             totals.biases_en.eq(loader.biases_en),
             totals.biases_address.eq(loader.address),

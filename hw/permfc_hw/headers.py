@@ -14,6 +14,10 @@ def packed_layout(dtype: np.dtype) -> data.StructLayout:
     return data.StructLayout({name: unsigned(8 * dtype[name].itemsize) for name in dtype.names})
 
 
-IMAGE_HEADER_LAYOUT = packed_layout(IMAGE_HEADER)
+CHECKED_LAST = ("accumulator_bits", "flags")  # fields of the image header that lie side by side behind as many bytes as a block header has
+_FIRST = [name for name in IMAGE_HEADER.names if IMAGE_HEADER.fields[name][1] < BLOCK_HEADER.itemsize]
+
+#: What an engine needs of the image header.
+IMAGE_HEADER_LAYOUT = packed_layout(IMAGE_HEADER[[*_FIRST, *CHECKED_LAST]])
 BLOCK_HEADER_LAYOUT = packed_layout(BLOCK_HEADER)
 CLASS_INFO_LAYOUT = packed_layout(CLASS_INFO)

@@ -117,7 +117,7 @@ class Lane(wiring.Component):
         ]
         bank4 = Signal()
         level6, product7 = Signal(signed(8), reset_less=True), Signal(PRODUCT, reset_less=True)
-        x, upcoming = Signal(signed(8)), Signal(signed(8))
+        x, upcoming = Signal(signed(8), reset_less=True), Signal(signed(8))
         m.d.sync += bank4.eq(bank)
         level5 = registered_read(m, levels, Cat(level4, bank4)).as_signed()
         m.d.sync += [level6.eq(level5), product7.eq(level6 * x)]

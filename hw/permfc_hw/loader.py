@@ -9,7 +9,7 @@ from permfc.config import EngineConfig
 from permfc.format import BLOCK_HEADER, CLASS_INFO, IMAGE_HEADER, MAX_CLASSES, MAX_LEVELS, BlockFlag, words
 
 from .feeder import ENTRY_BITS, TABLE_BITS, Assignment, FeederItem
-from .headers import BLOCK_HEADER_LAYOUT, IMAGE_HEADER_LAYOUT
+from .headers import BLOCK_HEADER_LAYOUT, CHECKED_LAST, IMAGE_HEADER_LAYOUT
 from .orders import WORDS_BITS, Destination, OrderKind
 from .round_control import SHORTEST, Round
 from .widths import buffer_word, exceeds, segment_words
@@ -135,7 +135,7 @@ class Loader(wiring.Component):
         base, widest, room = self._ring(m, order, assigning, closing)
         self._gate(m, order, busy, taking, closing, room)
         self._store(m, order, base, address, taken, last, section)
-        self._headers(m, order, section, taken)
+        self._headers(m, order, section, taken, address)
         self._items(m, order, base, widest, assigning, closing)
         self._emission(m, closing & order.sweep)
         return m
@@ -229,19 +229,20 @@ class Loader(wiring.Component):
             with m.Case(Section.TABLES):
                 m.d.sync += self.tables_en.eq(1)
 
-    def _headers(self, m: Module, order: Signal, section: Signal, taken: Signal) -> None:
-        """Both headers pass through one shift register, words entering at the top."""
-        config = self.config
-        bits = max(8 * IMAGE_HEADER.itemsize, config.bus_bits)
-        header = Signal(bits, reset_less=True)
-        is_header = (order.kind == OrderKind.HEADER) | ((order.kind == OrderKind.DESCRIPTOR) & (section == Section.HEADER))
-        with m.If(taken & is_header):
-            m.d.sync += header.eq(Cat(header, self.words.payload)[config.bus_bits:])
-        block_bits = 8 * config.bus_bytes * words(BLOCK_HEADER.itemsize, config.bus_bytes)
-        m.d.comb += [
-            self.image_header.eq(header[:8 * IMAGE_HEADER.itemsize]),
-            self.block_header.eq(header[bits - block_bits:][:8 * BLOCK_HEADER.itemsize]),
-        ]
+    def _headers(self, m: Module, order: Signal, section: Signal, taken: Signal, address: Signal) -> None:
+        """Block headers, and of the image header as many bytes, pass through one shift register, words entering at the top. What counts of the
+        other bytes has a register of its own.
+        """
+        bus_bytes = self.config.bus_bytes
+        kept, start = max(BLOCK_HEADER.itemsize, bus_bytes), IMAGE_HEADER.fields[CHECKED_LAST[0]][1]
+        header, rest = Signal(8 * kept, reset_less=True), Signal(8 * len(CHECKED_LAST), reset_less=True)  # a byte each
+        of_image, of_block = order.kind == OrderKind.HEADER, (order.kind == OrderKind.DESCRIPTOR) & (section == Section.HEADER)
+        with m.If(taken & (of_block | of_image & (address < kept // bus_bytes))):
+            m.d.sync += header.eq(Cat(header, self.words.payload)[self.config.bus_bits:])
+        with m.If(taken & of_image & (address == start // bus_bytes)):
+            m.d.sync += rest.eq(self.words.payload >> 8 * (start % bus_bytes))
+        first = header[:8 * BLOCK_HEADER.itemsize]
+        m.d.comb += [self.image_header.eq(Cat(first, rest)), self.block_header.eq(first)]
 
     def _items(self, m: Module, order: Signal, base: Signal, widest: Signal, assigning: Signal, closing: Signal) -> None:
         """The first word of a segment takes the assignment of its feature with it."""

@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 # Reads never see a write of the same cycle, so synthesis need not build what would order them.
 PLAIN = {"no_rw_check": 1}
 BLOCK = {**PLAIN, "ram_style": "block"}  # where synthesis would spend LUTs on a small memory
+READ_DATA = {"read_data": 1}  # of a register that is a memory's own: nobody looks at what it holds at first, which some devices do not know
 
 
 def registered_read(m: Module, memory: Memory, address: Value) -> Signal:
@@ -20,7 +21,7 @@ def registered_read(m: Module, memory: Memory, address: Value) -> Signal:
     beside a write port costs a read-first emulation in LUTs.
     """
     port = memory.read_port(domain="comb")
-    data = Signal(len(port.data), reset_less=True)
+    data = Signal(len(port.data), reset_less=True, attrs=READ_DATA)
     m.d.comb += port.addr.eq(address)
     m.d.sync += data.eq(port.data)
     return data

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .memory import BLOCK, PLAIN
+from .memory import BLOCK, PLAIN, READ_DATA
 
 
 class Queue(wiring.Component):
@@ -30,7 +30,7 @@ class Queue(wiring.Component):
         write, read = memory.write_port(), memory.read_port(domain="comb")
         pushed, popped = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))  # items so far, modulo twice the depth
         pushing, popping = Signal(), Signal()
-        out, out_valid, out_ready = Signal(width, reset_less=True), Signal(), Signal()
+        out, out_valid, out_ready = Signal(width, reset_less=True, attrs=READ_DATA), Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq((pushed ^ popped) != self.depth),
             pushing.eq(self.i.valid & self.i.ready),

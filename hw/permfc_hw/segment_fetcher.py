@@ -80,7 +80,7 @@ class SegmentFetcher(wiring.Component):
         self._neighbour = Signal.like(self._feature.index)  # follows the feature whose segment was ordered last ...
         self._adjoining = Signal()  # ... if it is of this class and nothing else was ordered since
         self._lane = Signal(range(config.lanes + 1))  # lanes of this round in use
-        self._turns = Signal.like(self._info.turns)  # of this round
+        self._turns = Signal(range(config.block_outputs // 2 + 2))  # of this round
         self._unit = Signal(range(MAX_CLASSES * INFO_UNITS))  # of the class infos, to be read next
         self._exhausted = Signal()
 
@@ -197,8 +197,9 @@ class SegmentFetcher(wiring.Component):
         m.d.sync += [
             self._lane.eq(self._lane + 1), self._second.eq(more), self._neighbour.eq(self._feature.index + 1), self._adjoining.eq(1),
         ]
-        with m.If(self._info.turns > self._turns):
-            m.d.sync += self._turns.eq(self._info.turns)
+        turns = self._info.turns[:len(self._turns)]
+        with m.If(turns > self._turns):
+            m.d.sync += self._turns.eq(turns)
         with m.If(more):
             m.d.sync += self._segment[0].eq(1)
         with m.Else():

@@ -17,11 +17,12 @@ BIAS_BITS = 16
 
 
 class Totals(wiring.Component):
-    """Outputs follow each other from 0, without a gap; a total appears ``latency`` cycles after its sum.
+    """Outputs follow each other from 0, without a gap; a total appears a cycle after its sum.
 
     Members
     -------
     tag : In(OutputTag)
+        ``lead`` cycles before its sum.
     sum : In(signed)
     biases_en, biases_address, biases_data : In
         Bus words of the block's biases.
@@ -34,8 +35,8 @@ class Totals(wiring.Component):
         Number of the output whose total follows in the next cycle.
     """
 
-    #: Cycles from ``sum`` to ``total``.
-    latency = 3
+    #: Cycles from ``tag`` to ``sum``: in these, the bias is read.
+    lead = 2
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -58,8 +59,7 @@ class Totals(wiring.Component):
         m.submodules.biases = biases = self.biases
         outputs = [Signal.like(self.output, name=f"output{stage}") for stage in range(3)]
         tags = [self.tag, *(Signal(OutputTag, name=f"tag{stage}") for stage in range(1, 3))]
-        sums = [self.sum, *(Signal.like(self.sum, name=f"sum{stage}", reset_less=True) for stage in range(1, 3))]
-        for pipeline in (outputs, tags, sums):
+        for pipeline in (outputs, tags):
             m.d.sync += [later.eq(earlier) for earlier, later in zip(pipeline, pipeline[1:], strict=False)]
         m.d.sync += outputs[0].eq(Mux(self.tag.valid & ~self.tag.end, outputs[0] + 1, 0))
         bias1 = biases.read_data.as_signed()
@@ -68,7 +68,7 @@ class Totals(wiring.Component):
             bias2.eq(Mux(self.wide_bias, bias1 * BIAS_UNIT, bias1)),
             self.total_en.eq(tags[2].valid),
             self.end.eq(tags[2].end),
-            self.total.eq(sums[2] + bias2),
+            self.total.eq(self.sum + bias2),
         ]
         m.d.comb += [
             self.output.eq(outputs[2]),
