@@ -11,7 +11,7 @@ from permfc.errors import InputError
 from permfc.image.cycles import predicted_cycles
 from permfc_sim.device import SimDevice
 
-CASES = [(8, 32, 128, 30, 0), (4, 16, 64, 12, 100), (16, 64, 256, 30, 200), (8, 128, 128, 60, 300)]  # lanes, bus bits, block outputs, latency, seed
+CASES = [(8, 32, 128, 30, 50), (4, 16, 64, 12, 150), (16, 64, 256, 30, 250), (8, 128, 128, 60, 350)]  # lanes, bus bits, block outputs, latency, seed
 
 
 @pytest.mark.parametrize("lanes,bus_bits,block_outputs,latency,first", CASES)
@@ -30,12 +30,13 @@ def test_within_three_percent(lanes, bus_bits, block_outputs, latency, first):
 
 
 def test_what_holds():
-    config = EngineConfig(lanes=16, bus_bits=32, block_outputs=256)
-    network = random_network(3, [200, 256], block_outputs=256)
-    slow, fast = (predicted_cycles(network, np.full((2, 200), 5, np.int8), EngineConfig(lanes=lanes, block_outputs=256)) for lanes in (2, 64))
-    assert slow.limit == "decode" and fast.limit == "memory"
+    network = random_network(3, [800, 256], block_outputs=256)
+    slow, fast, wide = (
+        predicted_cycles(network, np.full((2, 800), 5, np.int8), EngineConfig(lanes=lanes, block_outputs=256, bus_bits=bus_bits))
+        for lanes, bus_bits in ((2, 32), (64, 32), (2, 256)))
+    assert (slow.limit, fast.limit, wide.limit) == ("decode", "memory", "decode")
     assert (slow.total > fast.total).all() and slow.total[0] == slow.total[1]
-    idle = predicted_cycles(network, np.zeros((1, 200), np.int8), config)
+    idle = predicted_cycles(network, np.zeros((1, 800), np.int8), EngineConfig(block_outputs=256))
     assert idle.limit == "start-up" and idle.total[0] < fast.total[0]
 
 

@@ -1,7 +1,7 @@
 """The cycle law: the clock cycles of a run, predicted from the network, its input and the engine.
 
 The engine's orders are followed in their order, each with the cycle in which it is given, asked for, answered and, where it ends a round, decoded;
-nothing below that is simulated. Constants are registers on the way from one box to the next (docs/architecture.md).
+nothing below that is simulated. Constants are registers on the way from one box to the next, fitted to counted cycles (docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ LATENCY = 30         # cycles from a read's address to its first word, unless to
 SHORTEST_TURNS = 4   # of a round
 ROUNDS_AHEAD = 7     # that are loaded and not begun
 _ORDERS_AHEAD = 18   # that are given and not carried out
-_START = 3           # from START to the order of the image header
-_ASK = 7             # from an order to the address of its read
+_START = 1           # from START to the order of the image header
+_ASK = 1             # from an order to the address of its read
 _TAKE = 3            # from an order to where another one can wait in its place
-_BURST = 4           # between two addresses
-_FREE = 1            # from the last word of a burst to where another one can be asked for
+_BURST = 4           # between two addresses ...
+_NEXT = 2            # ... of which the second continues the first
+_JOIN = 5            # from where a run is taken in to the first address that the one behind it can still join
+_FREE = 0            # from the last word of a burst to where another one can be asked for
 _WORD = 2            # from an answer to the word in its place
-_CHECK = 3           # from the last word of a header or of class infos to what follows from it
-_CLASS = 4           # to read a class info
+_CHECK = 4           # from the last word of a header or of class infos to what follows from it
+_CLASS = 5           # to read a class info
 _FEATURE = 2         # to give the order of a feature's segment
 _ROUND = 2           # to give the order of a round
 _FEED = 1            # from the word or order in its place to the feeder
-_FILL = 19           # of a level table
+_FILL = 18           # of a level table
 _BEGIN = 7           # from a round offered to its first codeword in stage 1
 _TAKEN = 4           # from there to where the lanes need nothing more of what the feeder gave them
 _RESULT = 24         # from a sum's turn to its result, beside a cycle for each level of the adder tree
-_SWAP = 7            # from a layer's last result to the next layer's first class
+_TABLE_BITS = 32     # widest words that go right into the function table
+_COPY = 131          # to copy wider ones into it
+_SWAP = 1            # from a layer's last result to the next layer's first class
 _DONE = 4            # from the last result to where cycles are no longer counted
 
 
@@ -111,12 +115,14 @@ class _Bus:
 
     def read(self, ordered: int, words: int, joins: bool, free: int) -> int:
         """The cycle in which the last of the words is in its place; none is before ``free``."""
-        if joins and ordered + _ASK <= self._asked:  # its burst still waits
+        if joins and max(ordered + _ASK, self._taken[-1] + _JOIN) <= self._asked:  # its burst still waits
             first = self._end + 1
-            self._taken.append(ordered + _TAKE)
+            self._taken.append(max(ordered, self._taken[-1]) + _TAKE)
         else:
-            self._taken.append(max(ordered + _TAKE, self._asked + 1))
-            self._asked = max(ordered + _ASK, self._asked + _BURST, self._ends[0] + _FREE)
+            before = self._taken[-1] if joins else self._asked  # others wait until there is nothing to be asked for
+            self._taken.append(max(ordered + _TAKE, before + 1))
+            asked = max(ordered + _ASK, self._asked + (_NEXT if joins else _BURST), self._ends[0] + _FREE)
+            self._asked = asked + asked % 2  # the cycles between are for taking runs in
             first = max(self._asked + self._latency, self._end + 1)
             self._ends.append(0)
         self._end = self._ends[-1] = max(first, free) + words - 1
@@ -207,10 +213,13 @@ class _Run:
         self._ordered = max(described + _CHECK, self._list_ready)
         self.lanes.forget_tables()
         self._rounds(block, active)
+        complete = 0
         for number, words in enumerate((block.bias_words, block.mul_words, block.function_words)):
             if words:
-                self._order(words, joins=number > 0, free=self._emitted)
-        begin = self.lanes.begin(self._order(0), -(-block.outputs // 2), 0, [])
+                complete = self._order(words, joins=number > 0, free=self._emitted)
+        if block.function_words and self._config.bus_bits > _TABLE_BITS:
+            complete += _COPY
+        begin = self.lanes.begin(self._order(0, free=complete), -(-block.outputs // 2), 0, [])
         self.finished = self._emitted = begin + block.outputs + _RESULT + (self._config.lanes - 1).bit_length()
         if last:
             self._list_ready = self.finished + _SWAP
