@@ -90,7 +90,8 @@ def random_infos(rng: np.random.Generator, bus_bits: int) -> np.ndarray:
     infos, end, most = [], 0, int(rng.choice([4, 12, 30]))
     while end < FEATURES and len(infos) < MAX_CLASSES - 1:
         end = min(FEATURES, end + int(rng.integers(1, most)))
-        kind, count, turns = rng.choice(["prefix", "prefix", "dense8", "empty"]), int(rng.integers(1, longest(bus_bits) + 1)), rng.integers(OUTPUTS // 2 + 1)
+        kind, count = rng.choice(["prefix", "prefix", "dense8", "empty"]), int(rng.integers(1, longest(bus_bits) + 1))
+        turns = rng.integers(OUTPUTS // 2 + 1)
         base = int(rng.integers(2**32))
         infos.append((base, end, {"prefix": count, "dense8": count | PAIR, "empty": 0}[kind], 0 if kind == "empty" else turns, 0))
         if kind == "dense8":

@@ -100,4 +100,6 @@ def _totals(report: NetworkReport) -> console.Table:
     totals.add_row("smaller than float32", f"{report.ratio:.1f} x")
     totals.add_row("accumulator bits needed", str(report.accumulator_bits))
     totals.add_row("input value of one step", f"{report.input_scale:.6g}")
+    totals.add_row(f"cycles of a run without zeros, modelled for {report.lanes} lanes", f"{report.cycles.total[0]:,}")
+    totals.add_row("what they wait for most", report.cycles.limit)
     return totals

@@ -5,14 +5,15 @@ from __future__ import annotations
 from ..config import EngineConfig
 from ..errors import ConfigError
 from ..network import Network
+from .cycles import Cycles, predicted_cycles
 from .layout import image_layout
 from .limits import check_fits, required
 from .parser import Image, next_image, parse, stated_bytes
 from .traffic import LayerSize, SizeReport, Traffic, predicted_traffic, size_report
 from .writer import build_image
 
-__all__ = ["Image", "LayerSize", "SizeReport", "Traffic", "check_fits", "next_image", "pack", "parse", "predicted_traffic", "required",
-           "size_report", "stated_bytes"]
+__all__ = ["Cycles", "Image", "LayerSize", "SizeReport", "Traffic", "check_fits", "next_image", "pack", "parse", "predicted_cycles",
+           "predicted_traffic", "required", "size_report", "stated_bytes"]
 
 
 def pack(network: Network, config: EngineConfig) -> bytes:

@@ -70,13 +70,14 @@ class Cycles:
         return "memory" if words >= decode else "decode"
 
 
-def predicted_cycles(network: Network, x: np.ndarray, config: EngineConfig, latency: int = LATENCY) -> Cycles:
+def predicted_cycles(network: Network, x: np.ndarray | None, config: EngineConfig, latency: int = LATENCY) -> Cycles:
     """Cycles that the engine ``config`` takes for each input, with a memory that gives a word a cycle.
 
     Parameters
     ----------
     network : Network
-    x : int8 [batch, inputs] or int8 [inputs], packed order
+    x : int8 [batch, inputs] or int8 [inputs], packed order, or None
+        None for one run in which no activation is zero.
     config : EngineConfig
     latency : int
         Cycles from a read's address to its first word.
@@ -86,17 +87,23 @@ def predicted_cycles(network: Network, x: np.ndarray, config: EngineConfig, late
     InputError
         If ``x`` has another type or length.
     """
-    x = x[None] if isinstance(x, np.ndarray) and x.ndim == 1 else x
-    check_activations(x, network.inputs)
-    layout = image_layout(network, config.bus_bytes)
-    active = [received != 0 for received in network.layer_inputs(x)]
+    layout, active = image_layout(network, config.bus_bytes), _active(network, x)
     runs = []
-    for number in range(len(x)):
+    for number in range(len(active[0])):
         run = _Run(config, latency, layout.header_words)
         for block, following in zip(layout.blocks, [*layout.blocks[1:], None], strict=True):
             run.follow(block, active[block.layer][number], following is None or following.layer != block.layer)
         runs.append((run.finished + _DONE, run.bus.words, run.lanes.decode))
     return Cycles(*np.array(runs, dtype=np.int64).reshape(-1, 3).T)
+
+
+def _active(network: Network, x: np.ndarray | None) -> list[np.ndarray]:
+    """Which features are not zero, bool [batch, features] a layer."""
+    if x is None:
+        return [np.ones((1, layer.features), dtype=bool) for layer in network.layers]
+    x = x[None] if isinstance(x, np.ndarray) and x.ndim == 1 else x
+    check_activations(x, network.inputs)
+    return [received != 0 for received in network.layer_inputs(x)]
 
 
 class _Bus:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from ..config import EngineConfig
-from ..image import LayerSize, SizeReport, size_report
+from ..image import Cycles, LayerSize, SizeReport, predicted_cycles, size_report
 from ..network import Kind, Layer, Network
 
 
@@ -50,23 +50,28 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class NetworkReport:
-    """A network and its image for one bus width.
+    """A network, its image for one bus width, and its time on an engine.
 
     Members
     -------
     layers : tuple of LayerReport
     size : SizeReport
-    bus_bits : int
+    bus_bits, lanes : int
+        Of the engine.
     input_scale : float
     accumulator_bits : int
         Width that every partial sum fits.
+    cycles : Cycles
+        Predicted for one run on that engine in which no activation is zero.
     """
 
     layers: tuple[LayerReport, ...]
     size: SizeReport
     bus_bits: int
+    lanes: int
     input_scale: float
     accumulator_bits: int
+    cycles: Cycles
 
     @property
     def ratio(self) -> float:
@@ -79,21 +84,25 @@ class NetworkReport:
             "inputs": self.layers[0].features,
             "outputs": self.layers[-1].outputs,
             "bus_bits": self.bus_bits,
+            "lanes": self.lanes,
             "input_scale": self.input_scale,
             "accumulator_bits": self.accumulator_bits,
             "weights": self.size.weights,
             "image_bytes": self.size.image_bytes,
             "bits_per_weight": self.size.bits_per_weight,
             "ratio_to_float32": self.ratio,
+            "predicted_cycles": int(self.cycles.total[0]),
+            "limit": self.cycles.limit,
             "layers": [layer.as_dict() for layer in self.layers],
         }
 
 
 def network_report(network: Network, config: EngineConfig) -> NetworkReport:
-    """The figures of ``network``, packed for the bus width of ``config``."""
+    """The figures of ``network``, packed for the engine ``config``."""
     sizes = size_report(network, config)
     layers = tuple(_layer_report(layer, size) for layer, size in zip(network.layers, sizes.layers, strict=True))
-    return NetworkReport(layers, sizes, config.bus_bits, network.input_steps.scale, network.accumulator_bits)
+    return NetworkReport(
+        layers, sizes, config.bus_bits, config.lanes, network.input_steps.scale, network.accumulator_bits, predicted_cycles(network, None, config))
 
 
 def _layer_report(layer: Layer, size: LayerSize) -> LayerReport:
