@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.mark.parametrize(("program", "arguments", "sentence"), [
     ("accuracy", ["--data", "none"], "none is not a folder: pass --data DIR or set PERMFC_DATA"),
     ("accuracy", ["cifar_net"], "Network 'cifar_net' must begin with the name of its data set, one of mnist, fashion, clinc150, usps"),
-    ("cycles", ["--lanes", "3"], "lanes must be a power of two from 4 to 64, not 3"),
+    ("cycles", ["--lanes", "3"], "lanes must be a power of two from 1 to 64, not 3"),
     ("digits", ["none.safetensors"], "Cannot read none.safetensors: No such file or directory"),
     ("memory", ["--memory", "sdr"], "There is no memory 'sdr': choose one of sdr-100"),
     ("vgg16", ["--memory", "axi", "sdr"], "There is no memory 'sdr': choose one of sdr-100"),

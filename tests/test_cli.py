@@ -174,7 +174,7 @@ def test_a_damaged_image_is_refused(network_file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["pack", "{net}", "-o", "{folder}/x.img", "--lanes", "5"], "lanes must be a power of two from 4 to 64, not 5"),
+        (["pack", "{net}", "-o", "{folder}/x.img", "--lanes", "5"], "lanes must be a power of two from 1 to 64, not 5"),
         (["pack", "{net}", "-o", "{folder}/x.img", "--device", "xc7"], "Device 'xc7' is unknown; choose one of ecp5-85k, ecp5-25k, up5k"),
         (["pack", "{net}", "-o", "{folder}/none/x.img"], "There is no folder {folder}/none to write x.img to: make it"),
         (["pack", "{net}", "-o", "{net}"], "{net} is read and would be replaced: choose another name"),

@@ -75,7 +75,7 @@ def test_identify_reads_the_configuration() -> None:
 @pytest.mark.parametrize(("registers", "message"), [
     ({"ID": 0xFFFFFFFF}, "no permfc engine behind the link: register ID reads 0xffffffff instead of 0x31434650"),
     ({"VERSION": 3}, "The engine has version 3 and this program version 4; build the engine again"),
-    ({"CONFIG0": 3 | 2 << 8 | 16 << 16 | 8 << 24}, "an impossible configuration: lanes must be a power of two from 4 to 64, not 3"),
+    ({"CONFIG0": 3 | 2 << 8 | 16 << 16 | 8 << 24}, "an impossible configuration: lanes must be a power of two from 1 to 64, not 3"),
 ])
 def test_identify_refuses_what_is_not_an_engine(registers: dict[str, int], message: str) -> None:
     with pytest.raises(DeviceError, match=message):

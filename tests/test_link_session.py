@@ -246,7 +246,7 @@ def test_names_of_devices() -> None:
         "serial:/dev/null@fast": "The baud rate after @ must be a positive integer, not 'fast'",
         "sim:lane=4": "'lane=4' in the name of a simulated device must be NAME=VALUE with one of lanes, bus_bits",
         "sim:lanes=four": "lanes of a simulated device must be an integer, not 'four'",
-        "sim:lanes=5": "lanes must be a power of two from 4 to 64, not 5",
+        "sim:lanes=5": "lanes must be a power of two from 1 to 64, not 5",
         "golden:memory=axi": "'memory=axi' in the name of a golden device must be NAME=VALUE with one of lanes, bus_bits",
         "golden:tables=2": "tables must be True or False, not 2",
     }.items():
