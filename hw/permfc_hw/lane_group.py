@@ -98,7 +98,11 @@ class LaneGroup(wiring.Component):
         number1, number2 = Signal.like(number, reset_less=True), Signal.like(number, reset_less=True)
         entry = Signal(data.StructLayout({"level": signed(8), "aux": unsigned(8)}), reset_less=True)
         step = Signal()
+        # A register of its own: yosys draws it into an iCE40's multiplier, and would lose what else the register holds.
+        product, beside = Signal(PRODUCT, reset_less=True), Signal(LEVEL_BITS + 9, reset_less=True)
         m.d.comb += [
+            fill.product.eq(product),
+            Cat(fill.code.number, fill.code.aux, fill.bank).eq(beside),
             step.eq(waiting & self.fill_go),
             self.idle.eq(~busy),
             self.assign.ready.eq(~busy),
@@ -119,8 +123,6 @@ class LaneGroup(wiring.Component):
             number2.eq(number1),
             entry.eq(self.table.read_data),
             fill_en.eq(entered << current.lane),
-            fill.code.number.eq(number2),
-            fill.code.aux.eq(entry.aux),
-            fill.product.eq(entry.level * current.x),
-            fill.bank.eq(self.fill_bank),
+            product.eq(entry.level * current.x),
+            beside.eq(Cat(number2, entry.aux, self.fill_bank)),
         ]
