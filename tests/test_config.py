@@ -11,7 +11,7 @@ from permfc.config import EngineConfig
 from permfc.errors import ConfigError, PermfcError
 
 POWERS = [
-    ("lanes", 2, 64),
+    ("lanes", 1, 64),
     ("bus_bits", 16, 512),
     ("block_outputs", 16, 4096),
     ("features", 16, 32768),
