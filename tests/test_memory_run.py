@@ -54,13 +54,13 @@ def test_bytes_at_the_pins_are_those_on_the_bus_and_the_tails_of_bursts(run: Sim
 
 
 def test_a_layer_reads_what_the_law_predicts(run: Simulation) -> None:
-    """Up to what the pins move beyond the bus, and the second layer's descriptor, which is read while the first layer is decoded."""
+    """Up to what the pins move beyond the bus, and to one read, which may have the first layer's parameters and the second one's descriptor."""
     predicted = [layer.bytes for layer in run.layers]
     assert sum(predicted) == pytest.approx(run.bus_bytes.mean())
-    block = image_layout(NETWORK, CONFIG.bus_bytes).blocks[1]
-    ahead = CONFIG.bus_bytes * (block.header_words + block.info_words + block.table_words)
-    for use, expected in zip(run.memory_run.layers, (predicted[0] + ahead, predicted[1] - ahead), strict=True):
-        assert expected * 0.95 <= use.bytes <= expected * 1.05 + 16 * use.commands["read"]
+    first, second = image_layout(NETWORK, CONFIG.bus_bytes).blocks
+    joined = CONFIG.bus_bytes * (first.bias_words + first.mul_words + second.header_words + second.info_words + second.table_words)
+    for use, expected in zip(run.memory_run.layers, predicted, strict=True):
+        assert expected * 0.95 - joined <= use.bytes <= expected * 1.05 + joined + 16 * use.commands["read"]
 
 
 def test_idle_time_stands_beside_what_was_counted() -> None:

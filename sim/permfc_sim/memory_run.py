@@ -41,7 +41,8 @@ class MemoryRun:
         Clock of the engine.
     policy : IdlePolicy
     layers : tuple of MemoryUse
-        A layer lasts from its first read to that of the next one; the first one has the image header, too. No idle time after the inference.
+        A layer lasts from the read that has its first descriptor to that of the next one, which may begin with this one's last parameters; the
+        first one has the image header, too. No idle time after the inference.
     total : MemoryUse
         The whole inference, without idle time after it.
     idle : Energy
