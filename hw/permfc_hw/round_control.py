@@ -67,9 +67,10 @@ class RoundControl(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        odd = Signal()  # second cycle of a turn
+        even, odd = Signal(init=1), Signal()  # first cycle of a turn, and second
         load, fill, zero = Signal(), Signal(), Signal()  # kind of turn
-        m.d.sync += odd.eq(~odd)
+        m.d.sync += [even.eq(~even), self.control.odd.eq(even)]  # two registers, because all lanes listen to one of them
+        m.d.comb += odd.eq(~even)
         with m.If(odd):
             m.d.sync += [fill.eq(load), zero.eq(fill)]
         current = Signal(Round(self.config))
@@ -114,7 +115,7 @@ class RoundControl(wiring.Component):
         base = Signal(buffer_word(self.config))
         with m.If(self.rounds.valid & self.rounds.ready):
             m.d.sync += base.eq(base + self.rounds.payload.words)
-        m.d.comb += [control.odd.eq(odd), control.load.eq(load), control.base.eq(base)]
+        m.d.comb += [control.load.eq(load), control.base.eq(base)]
         m.d.sync += [
             control.swap.eq(zero & ~odd),
             control.sweep.eq(current.sweep),
