@@ -33,7 +33,7 @@ def without_floors(network: FloatNetwork, samples: np.ndarray, storages: Sequenc
             continue
         floors = _floors(values[number + 1], layer.function.clamp[1])
         layers[number] = replace(layers[number], bias=(layers[number].bias - floors).astype(np.float32))
-        layers[number + 1] = following.for_less(floors)
+        layers[number + 1] = following.for_inputs_less(floors)
     return replace(network, layers=tuple(layers))
 
 

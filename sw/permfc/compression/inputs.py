@@ -164,4 +164,4 @@ def without_offsets(network: FloatNetwork, samples: Sequence[np.ndarray | None],
         return network, samples
     offsets = steps.offsets(network.inputs)
     centred = tuple(None if x is None else (x - offsets).astype(np.float32) for x in samples)
-    return FloatNetwork((network.layers[0].for_less(offsets), *network.layers[1:]), network.notes), centred
+    return FloatNetwork((network.layers[0].for_inputs_less(offsets), *network.layers[1:]), network.notes), centred

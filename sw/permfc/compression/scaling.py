@@ -121,7 +121,7 @@ def with_whole_ranges(network: FloatNetwork, steps: list[np.ndarray], tables: Se
             steps[number] = steps[number] * (127.0 / 255.0)
             centres[number - 1] = offsets = 128.0 * steps[number]
             layers[number - 1] = replace(layers[number - 1], function=layers[number - 1].function.less(offsets))
-            layers[number] = layers[number].for_less(offsets)
+            layers[number] = layers[number].for_inputs_less(offsets)
     return layers, steps, centres
 
 

@@ -95,7 +95,7 @@ def with_tables(network: FloatNetwork, samples: np.ndarray, real: bool,
     margin, offset = hidden_margin(len(samples), real), 0.0
     for number, layer in enumerate(network):
         following = network.layers[number + 1] if number + 1 < len(network) else None
-        layer = layer.for_less(offset)
+        layer = layer.for_inputs_less(offset)
         sums = layer.sums(samples)
         table = _table(layer.function, _widened(sums, margin), following, rates[min(number + 1, len(rates) - 1)])
         offset = table.offset if table else 0.0

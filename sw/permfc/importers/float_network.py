@@ -74,7 +74,7 @@ class FloatLayer:
         """What the layer gives to its function, float32 [batch, M], for ``x`` float32 [batch, N]."""
         return x @ self.weight.T + self.bias
 
-    def for_less(self, offsets: np.ndarray | float) -> FloatLayer:
+    def for_inputs_less(self, offsets: np.ndarray | float) -> FloatLayer:
         """The layer with the same results for inputs from which ``offsets``, one for all or float [N], were taken."""
         taken = self.weight @ np.broadcast_to(np.asarray(offsets, dtype=np.float64), self.inputs)
         return replace(self, bias=(self.bias + taken).astype(np.float32))
